@@ -1,0 +1,222 @@
+"""How a file spells its table: found from a sample, or said by the user."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffing.errors import SourceError
+from diffing.grammar import is_date, is_number
+
+FIRST_CHOICE = (",", ";", "\t", "|")
+SECOND_CHOICE = ("^", "~", "\x01", ":", " ")
+NO_DELIMITER = "\x1f"
+"""Stands for “one column” where a comma would be taken for a delimiter."""
+SAMPLE_RECORDS = 500
+WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", NO_DELIMITER: "none", "": "none"}
+LINE_ENDS = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
+
+
+@dataclass(frozen=True, slots=True)
+class CsvDialect:
+    """How a CSV file spells its table."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    """The character around cells; empty: there is none."""
+    encoding: str = "utf-8"
+    """utf-8, utf-16-le, utf-16-be, latin-1, windows-1252 or another name that Python knows."""
+    line_end: str = "\n"
+    """What ends the first line. Records may end with any of LF, CRLF and CR all the same."""
+    header: bool = True
+    skip_rows: int = 0
+    """Lines before the header (or the first record)."""
+    skip_after_header: int = 0
+    """Records under the header that are no rows, such as a row of units."""
+
+    def in_words(self) -> dict[str, str | int | bool]:
+        """The dialect as a person reads it."""
+        return {
+            "delimiter": WORDS.get(self.delimiter, self.delimiter),
+            "quote": self.quote or "none",
+            "encoding": self.encoding,
+            "line_end": LINE_ENDS.get(self.line_end, "LF"),
+            "header": self.header,
+            "skip_rows": self.skip_rows,
+            "skip_after_header": self.skip_after_header,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DialectChoice:
+    """What a user says about a file's spelling; None: find it out."""
+
+    delimiter: str | None = None
+    quote: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+    skip_rows: int | None = None
+    skip_after_header: int = 0
+
+    def __post_init__(self) -> None:
+        for what, value in (("delimiter", self.delimiter), ("quote", self.quote)):
+            if value is not None and (len(value) > 1 or value in "\r\n\0" and value):
+                raise SourceError(f"The {what} must be one character, not {value!r}.", "Give one character; \\t is a tab.")
+        if self.delimiter == "":
+            raise SourceError("The delimiter is empty.", "Give one character; \\t is a tab.")
+        if self.delimiter is not None and self.delimiter == self.quote:
+            raise SourceError(f"The delimiter and the quote are both {self.quote!r}.", "Give two different characters.")
+        if self.encoding is not None:
+            codec_name(self.encoding)
+        if (self.skip_rows or 0) < 0 or self.skip_after_header < 0:
+            raise SourceError("The number of rows to skip is negative.", "Give zero or more.")
+
+
+def codec_name(encoding: str) -> str:
+    """The usual name of an encoding that Python knows.
+
+    Raises:
+        SourceError: there is no such encoding.
+    """
+    known = {"cp1252": "windows-1252", "iso8859-1": "latin-1", "utf-8-sig": "utf-8", "ascii": "utf-8"}
+    try:
+        name = codecs.lookup(encoding).name
+        "".encode(name)
+    except (LookupError, ValueError) as error:
+        raise SourceError(f"There is no encoding “{encoding}”.", "Try utf-8, utf-16, latin-1 or windows-1252.") from error
+    return known.get(name, name)
+
+
+def detect_dialect(text: str, encoding: str, choice: DialectChoice) -> CsvDialect:
+    """The dialect of a sample of whole lines from the head of a file."""
+    skip, said = _excel_line(text)
+    if choice.skip_rows is not None:
+        skip = choice.skip_rows
+    body = _without_lines(text, skip)
+    quote = choice.quote if choice.quote is not None else _quote(body)
+    delimiter = choice.delimiter or said or _delimiter(body, quote)
+    records = parse(body, delimiter, quote, SAMPLE_RECORDS)
+    header = choice.header if choice.header is not None else looks_like_header(records)
+    return CsvDialect(delimiter, quote, encoding, _line_end(text), header, skip, choice.skip_after_header)
+
+
+def parse(text: str, delimiter: str, quote: str, most: int) -> list[list[str]]:
+    """The first records of a text, by Python's own reader; blank lines are left out."""
+    csv.field_size_limit(1 << 30)
+    options = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
+    reader = csv.reader(text.replace("\0", "").splitlines(keepends=True) if "\x0b" not in text else _lines(text), delimiter=delimiter, **options)  # type: ignore[arg-type]
+    found = []
+    try:
+        for record in reader:
+            if record:
+                found.append(record)
+            if len(found) == most:
+                break
+    except csv.Error:
+        pass  # a sample may end within a record
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _excel_line(text: str) -> tuple[int, str | None]:
+    """Excel's first line `sep=;`: how many lines it takes, and the delimiter it names."""
+    first = text.partition("\n")[0].rstrip("\r")
+    if len(first) == 5 and first.lower().startswith("sep="):
+        return 1, first[4]
+    return 0, None
+
+
+def _without_lines(text: str, count: int) -> str:
+    return "".join(_split_lines(text)[count:]) if count else text
+
+
+def _split_lines(text: str) -> list[str]:
+    ends = text.replace("\r\n", "\n").replace("\r", "\n")
+    return [line + "\n" for line in ends.split("\n")]
+
+
+def _line_end(text: str) -> str:
+    at = min((i for i in (text.find("\n"), text.find("\r")) if i >= 0), default=-1)
+    if at < 0 or text[at] == "\n":
+        return "\n"
+    return "\r\n" if text[at : at + 2] == "\r\n" else "\r"
+
+
+def _quote(text: str) -> str:
+    """A double quote, unless there is none and whole cells stand in single quotes."""
+    if '"' in text:
+        return '"'
+    opening = sum(text.count(mark + "'") for mark in (*FIRST_CHOICE, "\n")) + text.startswith("'")
+    closing = sum(text.count("'" + mark) for mark in (*FIRST_CHOICE, "\n", "\r")) + text.endswith("'")
+    single = text.count("'")
+    return "'" if single >= 4 and opening == closing and opening + closing == single else '"'
+
+
+def _delimiter(text: str, quote: str) -> str:
+    """The character that cuts the records into the same number of cells most steadily."""
+    scores = {each: _steadiness(text, each, quote) for each in FIRST_CHOICE}
+    best = max(FIRST_CHOICE, key=lambda each: scores[each])
+    if scores[best] > 0:
+        return best
+    scores = {each: _steadiness(text, each, quote) for each in SECOND_CHOICE if each in text}
+    steady = [each for each, score in scores.items() if score > 1.98]
+    if steady:
+        return steady[0]
+    return "," if "," not in text else NO_DELIMITER
+
+
+def _steadiness(text: str, delimiter: str, quote: str) -> float:
+    """Share of records with the usual number of cells, plus almost one for having many; 0 for one."""
+    first_line = text.partition("\n")[0]
+    if delimiter not in first_line:
+        return 0.0
+    widths = [len(record) for record in parse(text, delimiter, quote, SAMPLE_RECORDS)]
+    if not widths or widths[0] == 1:
+        return 0.0
+    usual, count = Counter(widths).most_common(1)[0]
+    share = count / len(widths)
+    if usual == 1:
+        return 0.0
+    return share + (widths[0] == usual) + 0.01 * (1 - 1 / usual)
+
+
+def looks_like_header(records: Sequence[Sequence[str]]) -> bool:
+    """Whether the first record names the columns.
+
+    Each column votes: text above numbers or dates speaks for a header, a number above numbers
+    against; so does a text that occurs again below.
+    """
+    if not records:
+        return True
+    first, rest = records[0], records[1:]
+    votes = sum(_vote(cell, [row[i] for row in rest if i < len(row) and row[i]]) for i, cell in enumerate(first))
+    if votes:
+        return votes > 0
+    return not any(_value(cell) for cell in first if cell) or not rest and not all(_value(cell) for cell in first)
+
+
+def _vote(cell: str, below: Sequence[str]) -> int:
+    if not below or not cell:
+        return 0
+    values = sum(map(_value, below)) >= 0.9 * len(below)
+    if values and not _value(cell):
+        return 2
+    if values:
+        return -2 if not _like_year(cell) or all(map(_like_year, below)) else 1
+    if _value(cell):
+        return -1 if not _like_year(cell) else 0
+    return -1 if cell in below else 0
+
+
+def _value(cell: str) -> bool:
+    return is_number(cell) or is_date(cell)
+
+
+def _like_year(cell: str) -> bool:
+    return len(cell) == 4 and cell.isdigit() and 1900 <= int(cell) <= 2100

@@ -1,0 +1,136 @@
+"""Results as files and streams."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from diffing import grammar
+from diffing.errors import EngineError, StoreError
+from diffing.grammar import ColumnType
+from diffing.naming import unique_names
+from diffing.plan import Plan
+from diffing.result import Result
+
+
+def output_columns(plan: Plan) -> dict[str, str]:
+    """Name in the diffed CSV to column of `rows.parquet`, in output order. Names are unique."""
+    found: list[tuple[str, str]] = [("change", "change")]
+    for i, pair in enumerate(plan.key):
+        if pair.widened:
+            found += [(f"{pair.name}_old", f"k{i}_old"), (f"{pair.name}_new", f"k{i}_new")]
+        else:
+            found.append((pair.name, f"coalesce(k{i}_old, k{i}_new)"))
+    for i, pair in enumerate(plan.columns):
+        found += [(f"{pair.name}_old", f"c{i}_old"), (f"{pair.name}_new", f"c{i}_new")]
+        if pair.type is ColumnType.NUMBER:
+            found.append((f"{pair.name}_change", f"c{i}_change"))
+    return dict(zip(unique_names(name for name, _ in found), (column for _, column in found), strict=True))
+
+
+def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> None:
+    """The diffed CSV: RFC 4180, UTF-8, LF; the same bytes for the same inputs.
+
+    `for_spreadsheets` puts a `'` before cells that a spreadsheet would run as a formula.
+
+    Raises:
+        StoreError: the file can't be written.
+    """
+    columns = output_columns(result.plan)
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(map(_defused, columns) if for_spreadsheets else columns)
+    items = [_defused_sql(each) if for_spreadsheets else each for each in columns.values()]
+    with _written(path) as part:
+        body = part.with_suffix(".body")
+        try:
+            with _rows(result) as con:
+                named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
+                con.execute(
+                    f"COPY (SELECT {named} FROM read_parquet($rows)) TO $body (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"')",
+                    {"rows": str(result.rows_file), "body": str(body)},
+                )
+            with part.open("wb") as out, body.open("rb") as rows:
+                out.write(header.getvalue().encode())
+                shutil.copyfileobj(rows, out, 1 << 20)
+        finally:
+            body.unlink(missing_ok=True)
+
+
+def _defused(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _defused_sql(cell: str) -> str:
+    """The cell with a `'` before it if it could run as a formula; numbers stay as they are."""
+    risky = f"regexp_matches({cell}, '^[=+@\\t\\r-]') AND NOT regexp_full_match({cell}, '{grammar.NUMBER}')"
+    return f"CASE WHEN {risky} THEN '''' || {cell} ELSE {cell} END"
+
+
+def write_parquet(result: Result, path: Path) -> None:
+    """The same columns and cells as Parquet, all text."""
+    import pyarrow.parquet as pq
+
+    columns = output_columns(result.plan)
+    with _written(path) as part, _rows(result) as con:
+        named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(columns.values()))
+        reader = con.execute(f"SELECT {named} FROM read_parquet($rows)", {"rows": str(result.rows_file)}).to_arrow_reader(50_000)
+        schema = reader.schema
+        for i, name in enumerate(columns):
+            schema = schema.set(i, schema.field(i).with_name(name))
+        with pq.ParquetWriter(part, schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch.rename_columns(list(columns)))
+
+
+def write_json_lines(result: Result, path: Path) -> None:
+    """The same rows as JSON, one object per line; empty cells are null."""
+    with _written(path) as part, part.open("w", encoding="utf-8") as out:
+        for row in differing_rows(result):
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def differing_rows(result: Result, most: int | None = None) -> Iterator[dict[str, str | None]]:
+    """Rows of the diffed CSV as dicts by output name, in output order; empty cells are None."""
+    columns = output_columns(result.plan)
+    limit = "" if most is None else f" LIMIT {int(most)}"
+    with _rows(result) as con:
+        found = con.execute(f"SELECT {', '.join(columns.values())} FROM read_parquet($rows){limit}", {"rows": str(result.rows_file)})
+        while batch := found.fetchmany(10_000):
+            for row in batch:
+                yield dict(zip(columns, row, strict=True))
+
+
+@contextmanager
+def _rows(result: Result) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that reads rows in their order."""
+    try:
+        with duckdb.connect(config={"preserve_insertion_order": True}) as con:
+            yield con
+    except duckdb.Error as error:
+        text = str(error)
+        if "No space left" in text:
+            raise EngineError("The disk is full.", "Free some space, or write to another disk.") from error
+        raise EngineError("The result can't be read.", "Compare again.") from error
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when it is complete."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.touch()
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StoreError(f"{path} can't be written: {why}.", "Choose another file or folder, or free some space.") from error
+    finally:
+        part.unlink(missing_ok=True)

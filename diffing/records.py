@@ -1,0 +1,455 @@
+"""The records of a file: counted, checked, and rewritten where an engine could misread them.
+
+An engine only ever reads files on which all readers of CSV agree: UTF-8 text, one kind of line
+end, every record with the same number of cells, quotes only around whole cells. Most files are
+like that, and are found so by looking at nothing but their delimiters, quotes and line ends.
+Anything else goes record by record through the careful reader below, into a clean copy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+from diffing.dialects import CsvDialect
+from diffing.errors import BadLinesError, SourceError
+
+CHUNK = 1 << 18
+"""Bytes looked at together."""
+MAX_RECORD = 16 << 20
+"""The longest record that is read, in bytes; a longer one is refused."""
+BAD_LINES_KEPT = 100
+"""How many bad lines are kept to be shown; all are counted."""
+SEPARATOR = b"\x01"
+"""A byte that hardly any table holds; lines are read whole by cutting at it."""
+SHOWN_TEXT = 200
+"""How many characters of a bad line are kept."""
+
+Progress = Callable[[int], None]
+"""Told the number of bytes done since the last call; may raise to stop."""
+
+
+class BadLines(StrEnum):
+    """What to do with lines that are no rows: too few or too many cells, bad quotes, bad bytes."""
+
+    REFUSE = "refuse"
+    FILL = "fill"
+    """Fill short lines with empty cells; refuse other bad lines."""
+    SKIP = "skip"
+    """Leave bad lines out, and say that their partners show as added or removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line that is no row. `line` counts from 1; `text` may be cut."""
+
+    line: int
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The records of a file after its preamble and header.
+
+    `offset` is in bytes, `line` the number of the first line, from 1; `columns` the number of
+    cells that every record must have.
+    """
+
+    path: Path
+    dialect: CsvDialect
+    columns: int
+    offset: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a check found, and a file that every CSV reader reads alike."""
+
+    path: Path
+    skip_lines: int
+    """Lines of `path` before the first record."""
+    line_end: str
+    rows: int
+    bad_lines: int
+    filled_lines: int
+    bad: tuple[BadLine, ...]
+    multiline: bool
+    """Whether a record spans several lines, so that lines are no rows."""
+    quoted: bool
+    separator_free: bool
+    """Whether no record holds SEPARATOR, so that it can stand for "no delimiter"."""
+    longest: int
+    """No line is longer than this, in bytes."""
+
+    @property
+    def line_is_row(self) -> bool:
+        """Whether equal lines are equal rows and nothing else is."""
+        return not self.multiline and self.separator_free
+
+
+def check_records(body: Body, bad_lines: BadLines, clean_copy: Path, progress: Progress = lambda done: None) -> Records:
+    """Count and check all records; write a clean copy to `clean_copy` if one is needed.
+
+    Raises:
+        BadLinesError: there are bad lines and they are refused; the message names the lines.
+        SourceError: a record is too long to be read.
+    """
+    with body.path.open("rb") as file:
+        file.seek(body.offset)
+        check = _Check(body, bad_lines, clean_copy)
+        try:
+            for chunk, last in _chunks(file, check):
+                check.look_at(chunk, last)
+                progress(len(chunk))
+            return check.finish()
+        finally:
+            check.close()
+
+
+def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
+    """The file in pieces that end where a record seems to end, each with whether it is the last."""
+    while True:
+        rest = check.rest
+        more = file.read(CHUNK)
+        data = rest + more
+        if not more:
+            check.rest = b""
+            if data:
+                yield data, True
+            return
+        cut = _cut(data, check.quote)
+        check.rest = data[cut:]
+        if cut:
+            yield data[:cut], False
+        elif len(data) > MAX_RECORD:
+            raise SourceError(
+                f"{check.body.path.name} has a record of more than {MAX_RECORD >> 20} MB at line {check.line}.",
+                "Check the delimiter and the quote character; a table has shorter records.",
+            )
+
+
+def _cut(data: bytes, quote: bytes) -> int:
+    """Where the last record in the data seems to end; 0 if none does."""
+    cut = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
+    if not quote or data.count(quote, 0, cut) % 2 == 0:
+        return cut
+    for _ in range(500):  # inside quotes: look for an earlier line end that is not
+        before = data.rfind(b"\n", 0, cut - 1) + 1
+        if not before:
+            return cut
+        odd = data.count(quote, before, cut) % 2
+        cut = before
+        if odd:
+            return cut
+    return cut
+
+
+@dataclass
+class _Check:
+    """A walk over one file: what was found so far, and the clean copy once one is needed."""
+
+    body: Body
+    bad_lines: BadLines
+    clean_copy: Path
+    rest: bytes = b""
+    rows: int = 0
+    line: int = 0
+    longest: int = 0
+    offset: int = 0
+    bad_count: int = 0
+    filled: int = 0
+    bad: list[BadLine] = field(default_factory=list)
+    multiline: bool = False
+    quoted: bool = False
+    separator_free: bool = True
+    line_end: bytes = b""
+    copy: BinaryIO | None = None
+
+    def __post_init__(self) -> None:
+        dialect = self.body.dialect
+        self.delimiter, self.quote = dialect.delimiter.encode(), dialect.quote.encode()
+        self.line, self.offset = self.body.line, self.body.offset
+        marks = self.delimiter + self.quote + b"\n\r\0" + SEPARATOR
+        self.not_marks = bytes(each for each in range(256) if each not in marks)
+        self.simple = len(self.delimiter) == 1 and len(self.quote) <= 1
+        self.quoted_run = re.compile(re.escape(self.quote) + b"[^" + re.escape(self.quote) + b"]*" + re.escape(self.quote)) if self.quote else None
+        self.reader = RecordReader(self.delimiter, self.quote)
+        if not _same_for_all_readers(self.body):
+            self._start_copy()
+
+    def look_at(self, chunk: bytes, last: bool) -> None:
+        """Take in a chunk; what is left of it (a record that goes on) is put before `rest`."""
+        if not self.line_end:
+            self.line_end = _first_line_end(chunk)
+        if not self._plain(chunk, last):
+            self._careful(chunk, last)
+        self.offset += len(chunk)
+
+    def _plain(self, chunk: bytes, last: bool) -> bool:
+        """Whether the chunk is regular as it stands; if so it is counted."""
+        if not self.simple or self.line_end == b"\r":
+            return False
+        if not chunk.isascii() and not _is_utf8(chunk):
+            return False
+        marks = chunk.translate(None, self.not_marks)
+        lines = marks.count(b"\n")
+        if last and not chunk.endswith(b"\n"):
+            marks += self.line_end
+        quoted = bool(self.quoted_run) and self.quote in marks
+        if quoted and self.quoted_run:
+            if not (_quotes_in_place(chunk, self.delimiter, self.quote) or self.reader.regular(chunk)):
+                return False
+            marks = self.quoted_run.sub(b"", marks.replace(self.quote * 2, b""))
+        unit = self.delimiter * (self.body.columns - 1) + self.line_end
+        rows, odd = divmod(len(marks), len(unit))
+        if odd or marks != unit * rows:
+            return False
+        self.rows += rows
+        self.quoted |= quoted
+        self.multiline |= rows < lines
+        self.line += lines
+        self.longest = max(self.longest, len(chunk))
+        if self.copy:
+            self.copy.write(chunk)
+        return True
+
+    def _careful(self, chunk: bytes, last: bool) -> None:
+        """Read a chunk record by record into the clean copy."""
+        self._start_copy()
+        assert self.copy is not None
+        out: list[bytes] = []
+        done = 0
+        for record in self.reader.read(chunk, last):
+            done = record.end
+            if (written := self._take(record)) is not None:
+                out.append(written + self.line_end)
+            self.line += record.lines
+        self.copy.write(b"".join(out))
+        self.rows += len(out)
+        self.longest = max(self.longest, *map(len, out)) if out else self.longest
+        self.separator_free &= SEPARATOR not in chunk
+        if done < len(chunk):
+            self.rest = chunk[done:] + self.rest
+
+    def _take(self, record: Record) -> bytes | None:
+        """A record as it goes into the copy; None for a blank or a bad line."""
+        if record.reason is None and not record.raw and self.body.columns > 1:
+            return None
+        reason, missing = record.reason, self.body.columns - record.cells
+        if reason is None and missing:
+            reason = f"{_cells(record.cells)} instead of {self.body.columns}"
+        if reason is None and (b"\0" in record.raw):
+            reason = "a NUL character"
+        if reason is None and not _is_utf8(record.raw):
+            reason = "bytes that are no UTF-8 text"
+        self.quoted |= self.quote != b"" and self.quote in record.clean
+        self.multiline |= record.lines > 1 and reason is None
+        if reason is None:
+            return record.clean or (self.quote * 2)
+        fills = self.bad_lines is BadLines.FILL and missing > 0 and record.reason is None and _is_text(record.raw)
+        self._note(record, reason, fills)
+        return record.clean + self.delimiter * missing if fills else None
+
+    def _note(self, record: Record, reason: str, fills: bool) -> None:
+        if fills:
+            self.filled += 1
+        else:
+            self.bad_count += 1
+        if len(self.bad) < BAD_LINES_KEPT:
+            text = record.raw[: SHOWN_TEXT * 4].decode("utf-8", "replace")[:SHOWN_TEXT]
+            self.bad.append(BadLine(self.line, text, reason))
+
+    def _start_copy(self) -> None:
+        """From here on write a copy: first what was found regular before."""
+        if self.copy is not None:
+            return
+        self.copy = self.clean_copy.open("wb")
+        if self.offset > self.body.offset:
+            with self.body.path.open("rb") as file:
+                file.seek(self.body.offset)
+                _copy_bytes(file, self.copy, self.offset - self.body.offset)
+
+    def finish(self) -> Records:
+        refused = self.bad_count if self.bad_lines is not BadLines.SKIP else 0
+        if refused:
+            raise _refusal(self.body.path.name, self.bad_count, self.bad, self.bad_lines)
+        self.close()
+        return Records(
+            path=self.clean_copy if self.copy else self.body.path,
+            skip_lines=0 if self.copy else self.body.line - 1,
+            line_end=(self.line_end or b"\n").decode(),
+            rows=self.rows,
+            bad_lines=self.bad_count,
+            filled_lines=self.filled,
+            bad=tuple(self.bad),
+            multiline=self.multiline,
+            quoted=self.quoted,
+            separator_free=self.separator_free,
+            longest=self.longest,
+        )
+
+    def close(self) -> None:
+        if self.copy:
+            self.copy.close()
+
+
+def _same_for_all_readers(body: Body) -> bool:
+    """Whether what stands before the first record can be skipped as so many lines."""
+    with body.path.open("rb") as file:
+        before = file.read(body.offset)
+    if not before:
+        with body.path.open("rb") as file:
+            return not file.read(3) == b"\xef\xbb\xbf"
+    quote = body.dialect.quote.encode()
+    only_newlines = b"\r" not in before.replace(b"\r\n", b"\n")
+    return before.count(b"\n") == body.line - 1 and only_newlines and (body.line == 2 or not quote or quote not in before)
+
+
+def _first_line_end(chunk: bytes) -> bytes:
+    found = re.search(rb"\r\n|\n|\r", chunk)
+    return found[0] if found else b"\n"
+
+
+def _quotes_in_place(chunk: bytes, delimiter: bytes, quote: bytes) -> bool:
+    """Whether every quote opens a cell, closes one, or is doubled inside one.
+
+    Counts only, which is quick: a quote that stands next to a delimiter inside a cell counts twice
+    and makes the answer no, and a closer look is needed.
+    """
+    single = chunk.replace(quote * 2, b"")
+    opening = single.count(delimiter + quote) + single.count(b"\n" + quote) + single.startswith(quote)
+    closing = (
+        single.count(quote + delimiter) + single.count(quote + b"\n") + single.count(quote + b"\r\n") + single.endswith(quote)
+    )
+    return opening == closing and opening + closing == single.count(quote)
+
+
+def _copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
+    while count > 0 and (data := source.read(min(CHUNK, count))):
+        target.write(data)
+        count -= len(data)
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_text(data: bytes) -> bool:
+    return b"\0" not in data and _is_utf8(data)
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell" if count == 1 else f"{count} cells"
+
+
+def _refusal(name: str, count: int, bad: list[BadLine], bad_lines: BadLines) -> BadLinesError:
+    lines = ", ".join(str(each.line) for each in bad[:5]) + (", …" if count > 5 else "")
+    shown = "; ".join(f"line {each.line} has {each.reason}: {each.text[:80]!r}" for each in bad[:5])
+    what = "a bad line" if count == 1 else f"{count:,} bad lines"
+    also = "" if bad_lines is BadLines.FILL else ", or fill short lines (--fill-short-lines)"
+    return BadLinesError(
+        f"{name} has {what} ({lines}): {shown}.",
+        f"Mend the file, check the delimiter and quote, leave bad lines out (--skip-bad-lines){also}.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as the careful reader sees it."""
+
+    raw: bytes
+    """Without its line end."""
+    clean: bytes
+    """The same cells, with quotes only around whole cells."""
+    cells: int
+    end: int
+    """Where the next record begins."""
+    lines: int
+    reason: str | None
+    """Why it is no record at all; None if it is one."""
+
+
+class RecordReader:
+    """Reads records by RFC 4180, with any line end, one by one.
+
+    A quote inside an unquoted cell is a character like any other. Where a quoted cell is not
+    closed, or text follows its closing quote, the one line in which it starts is bad and reading
+    goes on with the next line.
+    """
+
+    def __init__(self, delimiter: bytes, quote: bytes) -> None:
+        self.delimiter, self.quote = delimiter, quote
+        self.line_end = re.compile(rb"\r\n|\n|\r")
+        if not quote:
+            return
+        d, q = re.escape(delimiter), re.escape(quote)
+        quoted = q + b"(?:[^" + q + b"]++|" + q + q + b")*+" + q
+        bare = b"(?!" + q + b")[^" + d + rb"\r\n]*+"
+        if len(delimiter) > 1:
+            bare = b"(?!" + q + b")(?:(?!" + d + rb")[^\r\n])*+"
+        cell = b"(?:" + quoted + b"|" + bare + b")"
+        self.record = re.compile(cell + b"(?:" + d + cell + rb")*+(?=\r\n|\n|\r|\Z)")
+        self.open = re.compile(b"(?:" + cell + d + b")*+" + q + b"(?:[^" + q + b"]++|" + q + q + rb")*+\Z")
+        self.cell = re.compile(b"(" + cell + rb")(" + d + rb"|\Z)")
+        plain = b"(?:" + quoted + b"|[^" + q + d + rb"\r\n]*+)"
+        self.plain = re.compile(b"(?:" + plain + b"(?:" + d + plain + rb")*+(?:\r?\n|\Z))*+")
+
+    def regular(self, data: bytes) -> bool:
+        """Whether quotes stand only around whole cells, and lines end with LF or CRLF."""
+        return len(self.delimiter) == 1 and self.plain.fullmatch(data) is not None
+
+    def read(self, data: bytes, last: bool) -> Iterator[Record]:
+        """The records of `data`; stops before one that may go on in later data unless `last`."""
+        at = 0
+        while at < len(data):
+            record = self._next(data, at, last)
+            if record is None:
+                return
+            yield record
+            at = record.end
+
+    def _next(self, data: bytes, at: int, last: bool) -> Record | None:
+        found = self.line_end.search(data, at)
+        stop, after = found.span() if found else (len(data), len(data))
+        line = data[at:stop]
+        if not self.quote or self.quote not in line:
+            if not last and (not found or after == len(data) and data[stop:after] == b"\r"):
+                return None
+            return Record(line, line, line.count(self.delimiter) + 1, after, 1, None)
+        whole = self.record.match(data, at)
+        if whole and (last or whole.end() < len(data)):
+            return self._quoted(data, at, whole.end())
+        goes_on = not last and len(data) - at < MAX_RECORD and (whole or self.open.match(data, at))
+        if goes_on:
+            return None
+        reason = "a quote that is never closed" if self.open.match(data, at) else "text after a closing quote"
+        return Record(line, line, 0, after, 1, reason)
+
+    def _quoted(self, data: bytes, at: int, stop: int) -> Record:
+        raw = data[at:stop]
+        found = self.line_end.match(data, stop)
+        cells = [each[0] for each in self.cell.findall(raw)]
+        if not raw.endswith(self.delimiter):
+            cells.pop()  # the empty match at the very end is no cell
+        clean = self.delimiter.join(map(self._clean, cells))
+        lines = 1 + len(self.line_end.findall(raw))
+        return Record(raw, clean, len(cells), found.end() if found else stop, lines, None)
+
+    def _clean(self, cell: bytes) -> bytes:
+        """A cell with its quotes, if any, around the whole of it."""
+        if self.quote not in cell or cell.startswith(self.quote):
+            return cell
+        return self.quote + cell.replace(self.quote, self.quote * 2) + self.quote

@@ -1,0 +1,444 @@
+"""Files described, not loaded: dialect, columns, types, size, identity."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+from diffing.dialects import CsvDialect, DialectChoice, codec_name, detect_dialect, parse
+from diffing.errors import SourceError
+from diffing.grammar import ColumnType, Shape, shape_of, type_of
+from diffing.naming import header_names, position_names
+from diffing.records import MAX_RECORD, Body, RecordReader
+
+HEAD = 1 << 18
+"""Bytes from the head of a file that its dialect is found from."""
+WHOLE = 1 << 20
+"""Files up to this size are sampled whole, so the order of their rows does not matter."""
+BLOCKS, BLOCK = 16, 1 << 15
+"""Larger files are sampled at this many places, so many bytes each."""
+SAMPLE_ROWS = 4000
+MAX_COLUMNS = 20_000
+PIECE = 1 << 20
+
+
+class Format(StrEnum):
+    """What kind of file a source is."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as a sample shows it."""
+
+    name: str
+    """Unique in its file; see `naming`."""
+    type: ColumnType
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Source:
+    """One version of a table: where it is, how it is spelled, what it holds."""
+
+    path: Path
+    name: str
+    format: Format
+    dialect: CsvDialect
+    columns: tuple[Column, ...]
+    size: int
+    """Bytes of the file as it is, compressed or not."""
+    mtime_ns: int
+    digest: str
+    """What tells this content from another: SHA-256 in hex, or path, size and time of change."""
+    compression: str | None
+    """None, "gzip" or "zstd"."""
+    data: Path
+    """The same content as UTF-8 text without compression: `path` itself, or a converted copy."""
+    offset: int
+    """Bytes of `data` before the first record."""
+    first_line: int
+    """The line of `data`, from 1, on which the first record starts."""
+
+    @property
+    def has_header(self) -> bool:
+        return self.dialect.header
+
+    @property
+    def identity(self) -> list[Any]:
+        """All that the rows of this source depend on, as plain data."""
+        return [self.digest, self.format, asdict(self.dialect), self.compression, [c.name for c in self.columns]]
+
+    @property
+    def body(self) -> Body:
+        """Where the records are."""
+        return Body(self.data, self.dialect, len(self.columns), self.offset, self.first_line)
+
+    def has_changed(self) -> bool:
+        """Whether the file is not the one that was described."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return True
+        return (now.st_size, now.st_mtime_ns) != (self.size, self.mtime_ns)
+
+
+def open_source(
+    path: str | Path,
+    *,
+    workdir: Path,
+    choice: DialectChoice = DialectChoice(),
+    name: str | None = None,
+    by_content: bool = False,
+) -> Source:
+    """Describe a file: find its dialect, columns and types from a sample.
+
+    Args:
+        path: a CSV file, plain or as .gz or .zst, in any encoding; or a Parquet file.
+        workdir: where a converted copy goes, if the file is not plain UTF-8.
+        choice: what the user says about the dialect; the rest is found.
+        name: what people call the file; its own name when absent.
+        by_content: identify the file by a digest of its bytes, not by path, size and time.
+
+    Raises:
+        SourceError: the file is missing, can't be read, or is no table.
+    """
+    path = Path(path)
+    name = name or path.name
+    with _reading(name, path):
+        stat = path.stat()
+        digest = _sha256(path) if by_content else f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+        with path.open("rb") as file:
+            magic = file.read(8)
+    kind = _kind(magic, name)
+    source = Source(path, name, Format.CSV, CsvDialect(), (), stat.st_size, stat.st_mtime_ns, digest, None, path, 0, 1)
+    if kind == "parquet":
+        return replace(source, format=Format.PARQUET, columns=_parquet_columns(path, name))
+    source = replace(source, compression=kind)
+    with _reading(name, path):
+        source, encoding = _as_utf8(source, workdir, choice)
+        return _with_table(source, encoding, choice)
+
+
+class _reading:  # noqa: N801 - reads as a phrase
+    """Turns what the system says about a file into words, without its folder."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name, self.path = name, path
+
+    def __enter__(self) -> None:
+        if self.path.is_dir():
+            raise SourceError(f"{self.name} is a folder, not a file.", "Give a CSV or Parquet file.")
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise SourceError(f"There is no file {self.path if self.name == self.path.name else self.name}.", "Check the spelling and the folder.") from error
+        if isinstance(error, PermissionError):
+            raise SourceError(f"{self.name} can't be read: no permission.", "Ask its owner for the right to read it.") from error
+        if isinstance(error, gzip.BadGzipFile | EOFError):
+            raise SourceError(f"{self.name} is a damaged or cut-off gzip file: {error}.", "Make or fetch the file again.") from error
+        if isinstance(error, OSError):
+            why = error.strerror or str(error)
+            raise SourceError(f"{self.name} can't be read: {why}.", "Check the file and the free disk space.") from error
+
+
+def _kind(magic: bytes, name: str) -> str | None:
+    """The compression of a file, or "parquet", from its first bytes."""
+    if magic.startswith(b"PAR1"):
+        return "parquet"
+    if magic.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if magic.startswith(b"\x28\xb5\x2f\xfd"):
+        return "zstd"
+    other = {b"PK\x03\x04": "a ZIP or Excel file", b"\xd0\xcf\x11\xe0": "an Excel file", b"%PDF": "a PDF file", b"BZh": "a bzip2 file", b"\xfd7zXZ": "an xz file"}
+    for start, what in other.items():
+        if magic.startswith(start):
+            raise SourceError(f"{name} is {what}, not a CSV or Parquet file.", "Save the table as CSV and use that.")
+    return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- plain UTF-8 ---------------------------------------------------------------------------------
+
+
+def _as_utf8(source: Source, workdir: Path, choice: DialectChoice) -> tuple[Source, str]:
+    """The source with `data` as plain UTF-8, and the encoding it had."""
+    if source.compression:
+        source = replace(source, data=_converted(source, workdir, "plain", _unpacked(source)))
+    head = _head(source.data, 1 << 16)
+    encoding = codec_name(choice.encoding) if choice.encoding else _encoding(source, head)
+    if encoding in ("utf-16", "utf-32"):
+        encoding = _encoding(source, head) if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else f"{encoding}-le"
+    if encoding != "utf-8":
+        source = replace(source, data=_converted(source, workdir, encoding, _recoded(source, encoding)))
+    return source, encoding
+
+
+def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]) -> Path:
+    """A copy of the source's data made of `pieces`, in the work folder; made once."""
+    told = hashlib.sha256(f"{source.digest}|{source.data.name}|{what}".encode()).hexdigest()[:24]
+    target = workdir / f"{told}.csv"
+    if target.exists():
+        return target
+    part = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _unpacked(source: Source) -> Iterator[bytes]:
+    with _decompressing(source) as stream:
+        while piece := stream.read(PIECE):
+            yield piece
+
+
+def _decompressing(source: Source) -> IO[bytes]:
+    if source.compression == "gzip":
+        return gzip.open(source.data, "rb")
+    import pyarrow as pa
+
+    stream: IO[bytes] = pa.CompressedInputStream(pa.OSFile(str(source.data)), "zstd")
+    return stream
+
+
+def _recoded(source: Source, encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    done = 0
+    with source.data.open("rb") as file:
+        while True:
+            piece = file.read(PIECE)
+            try:
+                text = decoder.decode(piece, final=not piece)
+            except UnicodeError as error:
+                raise SourceError(
+                    f"{source.name} is not {encoding} text: {_reason(error)} near byte {done:,}.", "Give its real encoding."
+                ) from error
+            yield (text.removeprefix("\ufeff") if not done else text).encode("utf-8", "replace")
+            done += len(piece)
+            if not piece:
+                return
+
+
+def _reason(error: UnicodeError) -> str:
+    return getattr(error, "reason", None) or str(error)
+
+
+def _encoding(source: Source, head: bytes) -> str:
+    """UTF-16 by its mark or its zero bytes, UTF-8 if it is, Windows-1252 or Latin-1 otherwise."""
+    if head.startswith(codecs.BOM_UTF16_LE):
+        return "utf-16-le"
+    if head.startswith(codecs.BOM_UTF16_BE):
+        return "utf-16-be"
+    if b"\0" in head:
+        return _by_zero_bytes(source, head)
+    return _by_all_bytes(source.data)
+
+
+def _by_zero_bytes(source: Source, head: bytes) -> str:
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    half = len(head) / 2
+    if odd > 0.4 * half and even < 0.05 * half:
+        return "utf-16-le"
+    if even > 0.4 * half and odd < 0.05 * half:
+        return "utf-16-be"
+    if even + odd > 0.1 * len(head) or _control_share(head) > 0.05:
+        raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
+    return "utf-8"
+
+
+def _control_share(head: bytes) -> float:
+    strange = len(head.translate(None, bytes(range(32, 256)) + b"\t\r\n"))
+    return strange / max(len(head), 1)
+
+
+def _by_all_bytes(path: Path) -> str:
+    """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8."""
+    right = wrong = 0
+    high_controls = undefined = False
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            if piece.isascii():
+                continue
+            piece += _to_line_end(file)
+            try:
+                piece.decode()
+                right += 1
+            except UnicodeDecodeError:
+                text = piece.decode("utf-8", "surrogateescape")
+                bad = len(re.findall("[\udc80-\udcff]", text))
+                wrong += bad
+                right += len(re.findall("[^\x00-\x7f]", text)) - bad
+                high_controls |= re.search(rb"[\x80-\x9f]", piece) is not None
+                undefined |= re.search(rb"[\x81\x8d\x8f\x90\x9d]", piece) is not None
+    if wrong <= right * 20:
+        return "utf-8"
+    return "windows-1252" if high_controls and not undefined else "latin-1"
+
+
+def _to_line_end(file: IO[bytes]) -> bytes:
+    """The rest of the line, so that no character is cut in two; not more than a long one."""
+    return file.readline(MAX_RECORD)
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def _head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def _with_table(source: Source, encoding: str, choice: DialectChoice) -> Source:
+    head = _head(source.data, HEAD)
+    if _control_share(head) > 0.05:
+        raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
+    head = head.removeprefix(codecs.BOM_UTF8)
+    if not head.strip(b"\r\n"):
+        return replace(source, dialect=CsvDialect(encoding=encoding, header=True))
+    sample = _whole_lines(head, source)
+    dialect = detect_dialect(sample.decode("utf-8", "replace"), encoding, choice)
+    source = replace(source, dialect=dialect)
+    names, source = _names(source)
+    if len(names) > MAX_COLUMNS:
+        raise SourceError(f"{source.name} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read.", "Check the delimiter.")
+    rows = sample_rows(replace(source, columns=tuple(Column(n, ColumnType.TEXT, Shape.TEXT) for n in names)))
+    return replace(source, columns=tuple(describe_columns(names, rows)))
+
+
+def _whole_lines(head: bytes, source: Source) -> bytes:
+    """The head without a line that is cut; a first line longer than that is read on."""
+    if len(head) < HEAD - 3:
+        return head
+    cut = max(head.rfind(b"\n"), head.rfind(b"\r"))
+    if cut > 0:
+        return head[: cut + 1]
+    with source.data.open("rb") as file:
+        line = file.readline(MAX_RECORD + 1)
+    if len(line) > MAX_RECORD:
+        raise SourceError(
+            f"The first line of {source.name} is longer than {MAX_RECORD >> 20} MB.",
+            "A table has shorter lines: check that this is a CSV file.",
+        )
+    return line.removeprefix(codecs.BOM_UTF8)
+
+
+def _names(source: Source) -> tuple[list[str], Source]:
+    """The names of the columns, and the source with the place of its first record."""
+    dialect = source.dialect
+    reader = RecordReader(dialect.delimiter.encode(), dialect.quote.encode())
+    data = _head(source.data, MAX_RECORD)
+    at = 3 if data.startswith(codecs.BOM_UTF8) else 0
+    line = 1
+    for _ in range(dialect.skip_rows):
+        found = reader.line_end.search(data, at)
+        at, line = (found.end() if found else len(data)), line + 1
+    start, first_line, names, left = at, line, [], dialect.skip_after_header + dialect.header
+    for record in reader.read(data[at:], last=True):
+        if record.raw or record.reason:
+            cells = _cells_of(record.raw, dialect)
+            names = names or (header_names(cells) if dialect.header else position_names(len(cells)))
+            if not left:
+                break
+            left -= 1
+        first_line += record.lines
+        start = at + record.end
+    offset = 0 if start == 3 and at == 3 else start
+    return names, replace(source, offset=offset, first_line=first_line)
+
+
+def _cells_of(raw: bytes, dialect: CsvDialect) -> list[str]:
+    records = parse(raw.decode("utf-8", "replace"), dialect.delimiter, dialect.quote, 1)
+    return records[0] if records else [""]
+
+
+def describe_columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Column]:
+    """Columns with the types that a sample of rows shows."""
+    for i, name in enumerate(names):
+        cells = [row[i] for row in rows if row[i]]
+        distinct = list(dict.fromkeys(cells))
+        yield Column(name, type_of(cells), shape_of(distinct))
+
+
+def sample_rows(source: Source) -> list[list[str]]:
+    """A fixed sample of the rows: all of a small file, else from places all over it."""
+    if source.format is Format.PARQUET:
+        return _parquet_rows(source.path, len(source.columns))
+    width = len(source.columns)
+    rows = [row for text in _sample_texts(source) for row in _parsed(text, source.dialect) if len(row) == width]
+    step = -(-len(rows) // SAMPLE_ROWS)
+    return rows[::step] if step > 1 and source.data.stat().st_size > WHOLE else rows
+
+
+def _parsed(text: str, dialect: CsvDialect) -> list[list[str]]:
+    return parse(text, dialect.delimiter, dialect.quote, -1)
+
+
+def _sample_texts(source: Source) -> Iterator[str]:
+    size = source.data.stat().st_size
+    with source.data.open("rb") as file:
+        file.seek(source.offset)
+        if size <= WHOLE:
+            yield file.read().removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+            return
+        for i in range(BLOCKS):
+            file.seek(source.offset + (size - source.offset) * i // BLOCKS)
+            if i:
+                file.readline(MAX_RECORD)
+            yield (file.read(BLOCK) + file.readline(MAX_RECORD)).decode("utf-8", "replace")
+
+
+# --- Parquet -------------------------------------------------------------------------------------
+
+
+def _parquet_columns(path: Path, name: str) -> tuple[Column, ...]:
+    import duckdb
+
+    try:
+        with duckdb.connect() as con:
+            described = con.execute("DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(path)}).fetchall()
+    except duckdb.Error as error:
+        raise SourceError(f"{name} is not a Parquet file that can be read: {error}", "Make the file again.") from error
+    names = header_names([each[0] for each in described])
+    rows = _parquet_rows(path, len(names))
+    return tuple(describe_columns(names, rows))
+
+
+def parquet_select(path_parameter: str, width: int) -> str:
+    """SQL that reads a Parquet file as text cells c0, c1, …; empty text is null."""
+    columns = ", ".join(f"c{i}" for i in range(width))
+    cells = ", ".join(f"nullif({parquet_text(f'c{i}')}, '') AS c{i}" for i in range(width))
+    return f"SELECT {cells} FROM read_parquet({path_parameter}) AS t({columns})"
+
+
+def parquet_text(column: str) -> str:
+    """A typed cell as text. Instants are written in UTC with a Z."""
+    plain = f"CAST({column} AS VARCHAR)"
+    return f"CASE WHEN typeof({column}) = 'TIMESTAMP WITH TIME ZONE' THEN regexp_replace({plain}, '[+]00$', 'Z') ELSE {plain} END"
+
+
+def _parquet_rows(path: Path, width: int) -> list[list[str]]:
+    import duckdb
+
+    with duckdb.connect() as con:
+        con.execute("SET TimeZone = 'UTC'")
+        rows = con.execute(f"{parquet_select('$path', width)} LIMIT {SAMPLE_ROWS}", {"path": str(path)}).fetchall()
+    return [[cell or "" for cell in row] for row in rows]

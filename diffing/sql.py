@@ -1,0 +1,358 @@
+"""A plan as SQL text. What "same" means lives here, once.
+
+Nothing here touches data or a connection. Cells arrive as text under positional names; names of
+columns never reach SQL, and values a user gave are bound as parameters. `Spelling` holds what two
+engines write differently.
+
+Tables that the fragments read (`i` counts `plan.pairs`, key first):
+
+    old_left, new_left   p{i} VARCHAR: the cells of rows that are not identical in both files;
+                         m{i}: the matching form of a key cell, where it is not the cell itself;
+                         slot: 0, or which of several rows with the same key this is
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffing import grammar
+from diffing.grammar import ColumnType
+from diffing.plan import DEFAULT_TOLERANCE, ColumnPair, Plan
+from diffing.result import Cell, Change
+
+DECIMAL = "DECIMAL(38,18)"
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """The few places where two engines write the same idea differently."""
+
+    parameter: Callable[[str], str]
+    """A named parameter."""
+    matches: Callable[[str, str], str]
+    """Whether a whole text matches a pattern (the pattern as SQL text)."""
+    contains: Callable[[str, str], str]
+    """Whether a pattern occurs in a text."""
+    extract: Callable[[str, str, int], str]
+    """A group of a pattern's first match in a text; empty text if there is none."""
+    trim: Callable[[str, str], str]
+    """A text without the given characters around it."""
+    try_: Callable[[str], str]
+    """An expression, or NULL where it fails."""
+    finite: Callable[[str], str]
+    """Whether a double is neither infinite nor NaN."""
+    utc: Callable[[str], str]
+    """A text with an offset as a canonical instant, ending in Z; NULL if it is none."""
+    strptime: Callable[[str, str], str]
+    """A text read by a format, as a timestamp; NULL if it does not read."""
+    let: Callable[[str, str, str], str]
+    """let(name, value, body): the body, in which the name stands for the value, worked out once."""
+
+
+@dataclass
+class Sql:
+    """Builds the statements of one plan in one spelling, collecting their bound values."""
+
+    plan: Plan
+    spelling: Spelling
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def bind(self, value: Any) -> str:
+        """A parameter that stands for the value."""
+        name = next((name for name, known in self.params.items() if known == value and type(known) is type(value)), None)
+        if name is None:
+            name = f"v{len(self.params)}"
+            self.params[name] = value
+        return self.spelling.parameter(name)
+
+    # --- what a cell means -----------------------------------------------------------------------
+
+    def trimmed(self, cell: str, pair: ColumnPair) -> str:
+        if not pair.ignore_space:
+            return cell
+        return f"nullif({self.spelling.trim(cell, self.bind(grammar.SPACES))}, '')"
+
+    def normal(self, cell: str, pair: ColumnPair) -> str:
+        """A cell after the rules for spaces and null words."""
+        trimmed = self.trimmed(cell, pair)
+        if not pair.nulls:
+            return trimmed
+        tested = f"lower({trimmed})" if pair.ignore_case else trimmed
+        words = ", ".join(f"lower({self.bind(w)})" if pair.ignore_case else self.bind(w) for w in pair.nulls)
+        return f"CASE WHEN {tested} IN ({words}) THEN NULL ELSE {trimmed} END"
+
+    def fits(self, text: str) -> str:
+        """Whether a text is a number that DECIMAL(38,18) holds exactly."""
+        return self.spelling.matches(text, _quoted(grammar.DECIMAL))
+
+    def is_number(self, text: str) -> str:
+        endless = self.spelling.contains(text, _quoted(f"[eE][+-]?[0-9]{{{grammar.MAX_EXPONENT_DIGITS + 1}}}"))
+        finite = self.spelling.finite(f"TRY_CAST({text} AS DOUBLE)")
+        return f"({self.spelling.matches(text, _quoted(grammar.NUMBER))} AND NOT {endless} AND coalesce({finite}, FALSE))"
+
+    def canonical_number(self, number: str) -> str:
+        """The one text of a number's value: sign, digits, `e`, exponent. Exact at any size."""
+        let, extract = self.spelling.let, self.spelling.extract
+        exponent = f"coalesce(TRY_CAST({extract('num', _quoted('[eE]([+-]?[0-9]+)$'), 1)} AS BIGINT), 0)"
+        fraction = extract("num", _quoted(r"\.([0-9]*)"), 1)
+        digits = f"ltrim({extract('num', _quoted('^[+-]?([0-9]*)'), 1)} || {fraction}, '0')"
+        power = f"{exponent} - length({fraction}) + length(digits) - length(rtrim(digits, '0'))"
+        sign = "CASE WHEN num LIKE '-%' THEN '-' ELSE '' END"
+        written = f"{sign} || rtrim(digits, '0') || 'e' || CAST({power} AS VARCHAR)"
+        return let("num", number, let("digits", digits, f"CASE WHEN digits = '' THEN '0e0' ELSE {written} END"))
+
+    def instant(self, text: str, format_: str | None) -> str:
+        """The canonical text of a date or timestamp; NULL if the text is none."""
+        if format_ is not None:
+            return f"CAST({self.spelling.strptime(text, self.bind(format_))} AS VARCHAR)"
+        local = self.spelling.matches(text, _quoted(grammar.LOCAL_TIMESTAMP))
+        absolute = self.spelling.matches(text, _quoted(grammar.OFFSET_TIMESTAMP))
+        return (
+            f"CASE WHEN {local} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS VARCHAR)"
+            f" WHEN {absolute} THEN {self.spelling.utc(text)} END"
+        )
+
+    # --- keys ------------------------------------------------------------------------------------
+
+    def matching_form(self, cell: str, pair: ColumnPair, side: str) -> str:
+        """What must be equal for two cells to match: by the pair's rules, without tolerance."""
+        normal = self.normal(cell, pair)
+        by_value = pair.by_value or not self.plan.key
+        format_ = pair.old_format if side == "old" else pair.new_format
+        folded = f"lower({normal})" if pair.ignore_case else normal
+        if pair.type is ColumnType.NUMBER and by_value:
+            return f"CASE WHEN {self.is_number(normal)} THEN {self.canonical_number(normal)} ELSE {folded} END"
+        if pair.type is ColumnType.DATE and (by_value or pair.old_format or pair.new_format):
+            return f"coalesce({self.instant(normal, format_)}, {folded})"
+        return folded
+
+    @property
+    def matched(self) -> tuple[ColumnPair, ...]:
+        """The pairs that decide which rows are the same row: the key, or all without one."""
+        return self.plan.key or self.plan.columns
+
+    def has_form(self, pair: ColumnPair) -> bool:
+        """Whether matching needs another form of the cell than its text."""
+        return pair.widened or not self.plan.key and pair.type is not ColumnType.TEXT
+
+    def match_name(self, i: int) -> str:
+        return f"m{i}" if self.has_form(self.matched[i]) else f"p{i}"
+
+    def match_names(self) -> list[str]:
+        return [self.match_name(i) for i in range(len(self.matched))]
+
+    def forms(self, side: str) -> str:
+        """Select-list items for the matching forms of a side, each after a comma."""
+        wanted = [(i, pair) for i, pair in enumerate(self.matched) if self.has_form(pair)]
+        return "".join(f", {self.matching_form(f'p{i}', pair, side)} AS m{i}" for i, pair in wanted)
+
+    def same_key(self, a: str, b: str) -> str:
+        """Whether rows `a` and `b` have the same key; null matches null."""
+        return " AND ".join(f"{a}.{name} IS NOT DISTINCT FROM {b}.{name}" for name in self.match_names()) or "TRUE"
+
+    # --- same or not -----------------------------------------------------------------------------
+
+    def code(self, old: str, new: str, pair: ColumnPair) -> str:
+        """The `Cell` code of two cells: the first rule that makes them the same, or `x`."""
+        rungs = [(f"{old} IS NOT DISTINCT FROM {new}", Cell.SAME_TEXT)]
+        if pair.ignore_space:
+            trimmed = self.trimmed(old, pair), self.trimmed(new, pair)
+            rungs.append((f"{trimmed[0]} IS NOT DISTINCT FROM {trimmed[1]}", Cell.SPACE))
+        a, b = self.normal(old, pair), self.normal(new, pair)
+        if pair.nulls:
+            rungs.append((f"({a}) IS NOT DISTINCT FROM ({b})", Cell.NULL_WORD))
+        last = [each for each in (self._value_code(f"({a})", f"({b})", pair), self._case_code(a, b, pair)) if each]
+        otherwise = f"coalesce({', '.join([*last, _code(Cell.DIFFERS)])})" if last else _code(Cell.DIFFERS)
+        return "CASE " + " ".join(f"WHEN {test} THEN {_code(cell)}" for test, cell in rungs) + f" ELSE {otherwise} END"
+
+    def _case_code(self, a: str, b: str, pair: ColumnPair) -> str:
+        return f"CASE WHEN lower({a}) = lower({b}) THEN {_code(Cell.CASE)} END" if pair.ignore_case else ""
+
+    def _value_code(self, a: str, b: str, pair: ColumnPair) -> str:
+        if pair.type is ColumnType.NUMBER:
+            return self._number_code(a, b, pair)
+        if pair.type is ColumnType.DATE:
+            same = f"{self.instant(a, pair.old_format)} = {self.instant(b, pair.new_format)}"
+            return f"CASE WHEN {same} THEN {_code(Cell.DATE)} END"
+        return ""
+
+    def _number_code(self, a: str, b: str, pair: ColumnPair) -> str:
+        x, y = f"TRY_CAST({a} AS {DECIMAL})", f"TRY_CAST({b} AS {DECIMAL})"
+        canonical = f"{self.canonical_number(a)} = {self.canonical_number(b)}"
+        near = near_anyway = ""
+        if self.plan.key:
+            near = f" WHEN {self._near_decimals(a, b, pair)} THEN {_code(Cell.TOLERANCE)}"
+            near_anyway = f" WHEN {self._near_doubles(a, b, pair)} THEN {_code(Cell.TOLERANCE)}"
+        return (
+            f"CASE WHEN {self.fits(a)} AND {self.fits(b)} THEN CASE WHEN {x} = {y} THEN {_code(Cell.NUMBER)}{near} END"
+            f" WHEN {self.is_number(a)} AND {self.is_number(b)}"
+            f" THEN CASE WHEN {canonical} THEN {_code(Cell.NUMBER)}{near_anyway} END END"
+        )
+
+    def _near_decimals(self, a: str, b: str, pair: ColumnPair) -> str:
+        """Whether two numbers that fit a DECIMAL are within tolerance.
+
+        They must be so in doubles, as `math.isclose` has it, and in exact decimals too: doubles
+        can't tell 9007199254740993 from its neighbour.
+        """
+        x, y = _as_double(a), _as_double(b)
+        exact = self.spelling.try_(f"abs(TRY_CAST({a} AS {DECIMAL}) - TRY_CAST({b} AS {DECIMAL}))")
+        near = f"greatest(abs({x} - {y}), CAST({exact} AS DOUBLE)) <= {_bound(x, y, pair)}"
+        if pair.tolerance is not None:
+            return near
+        fraction = _quoted(r"\.[0-9]*[1-9]")
+        return f"({self.spelling.contains(a, fraction)} OR {self.spelling.contains(b, fraction)}) AND {near}"
+
+    def _near_doubles(self, a: str, b: str, pair: ColumnPair) -> str:
+        """The same for other numbers, in doubles; where their rounding could decide, not near."""
+        x, y = _as_double(a), _as_double(b)
+        near = f"abs({x} - {y}) + 4.5e-16 * greatest(abs({x}), abs({y})) <= {_bound(x, y, pair)}"
+        if pair.tolerance is not None:
+            return near
+        forms = self.canonical_number(a), self.canonical_number(b)
+        return f"({forms[0]} LIKE '%e-%' OR {forms[1]} LIKE '%e-%') AND {near}"
+
+    def codes(self) -> str:
+        """The codes of all compared columns of a joined row (cells a{i} and b{i}), as one text."""
+        if not self.plan.key or not self.plan.columns:
+            return "''"
+        first = len(self.plan.key)
+        each = (self.code(f"a{i}", f"b{i}", pair) for i, pair in enumerate(self.plan.columns, first))
+        return f"concat({', '.join(each)})"
+
+    # --- the change of a number ------------------------------------------------------------------
+
+    def number_change(self, old: str, new: str, pair: ColumnPair) -> str:
+        """new − old as plain text; an empty cell counts as nothing; NULL if a cell does not read."""
+        a, b = self.normal(old, pair), self.normal(new, pair)
+        fit = f"(({a}) IS NULL OR {self.fits(a)}) AND (({b}) IS NULL OR {self.fits(b)})"
+        read = f"(({a}) IS NULL OR {self.is_number(a)}) AND (({b}) IS NULL OR {self.is_number(b)})"
+        exact = self.spelling.try_(f"coalesce(TRY_CAST({b} AS {DECIMAL}), 0) - coalesce(TRY_CAST({a} AS {DECIMAL}), 0)")
+        rough = self.plain_double(f"coalesce({_as_double(b)}, 0) - coalesce({_as_double(a)}, 0)")
+        return f"coalesce(CASE WHEN {fit} THEN rtrim(rtrim(CAST({exact} AS VARCHAR), '0'), '.') END, CASE WHEN {read} THEN {rough} END)"
+
+    def plain_double(self, double: str) -> str:
+        """A double in plain notation, with the digits it is usually written with; NULL if infinite."""
+        let = self.spelling.let
+        bare = "ltrim(split_part(form, 'e', 1), '-')"
+        power = "CAST(split_part(form, 'e', 2) AS INTEGER)"
+        plain = (
+            "CASE WHEN power >= 0 THEN bare || repeat('0', power)"
+            " WHEN -power >= length(bare) THEN '0.' || repeat('0', -power - length(bare)) || bare"
+            " ELSE left(bare, length(bare) + power) || '.' || right(bare, -power) END"
+        )
+        signed = f"CASE WHEN form LIKE '-%' THEN '-' ELSE '' END || {let('bare', bare, let('power', power, plain))}"
+        form = self.canonical_number(f"CASE WHEN {self.spelling.finite('dbl')} THEN CAST(dbl AS VARCHAR) END")
+        return let("dbl", double, let("form", form, f"CASE WHEN form = '0e0' THEN '0' ELSE {signed} END"))
+
+    # --- order -----------------------------------------------------------------------------------
+
+    def text_order(self, names: Iterable[str]) -> str:
+        """Order by cells as UTF-8 bytes, empty first."""
+        return ", ".join(f"{name} ASC NULLS FIRST" for name in names)
+
+    def key_order(self, cells: Sequence[str]) -> str:
+        """Order by key cells: empty first, numbers by value in number columns, else UTF-8 bytes."""
+        return ", ".join(self._cell_order(cell, pair) for cell, pair in zip(cells, self.plan.key, strict=True))
+
+    def _cell_order(self, cell: str, pair: ColumnPair) -> str:
+        if pair.type is not ColumnType.NUMBER:
+            return f"{cell} ASC NULLS FIRST"
+        number = f"CASE WHEN {self.is_number(cell)} THEN TRY_CAST({cell} AS DOUBLE) END"
+        exact = f"CASE WHEN {self.fits(cell)} THEN TRY_CAST({cell} AS {DECIMAL}) END"
+        return f"{cell} IS NOT NULL, {number} ASC NULLS LAST, {exact} ASC NULLS LAST, {cell} ASC NULLS FIRST"
+
+    # --- statements ------------------------------------------------------------------------------
+
+    def compared_rows(self) -> str:
+        """Every row of old_left and new_left with its fate, beside its partner if it has one.
+
+        Unchanged rows keep their codes only; cells are null there.
+        """
+        pairs, key = self.plan.pairs, len(self.plan.key)
+        cells = "".join(f", o.p{i} AS a{i}, n.p{i} AS b{i}" for i in range(len(pairs)))
+        forms = "".join(f", coalesce(o.m{i}, n.m{i}) AS m{i}" for i, pair in enumerate(self.plan.key) if self.has_form(pair))
+        joined = (
+            f"SELECT o.slot IS NOT NULL AS in_old, n.slot IS NOT NULL AS in_new{cells}{forms}"
+            f" FROM old_left AS o FULL JOIN new_left AS n ON {self.same_key('o', 'n')} AND o.slot = n.slot"
+        )
+        coded = f"SELECT *, CASE WHEN in_old AND in_new THEN {self.codes()} END AS codes FROM ({joined})"
+        fate = (
+            f"CASE WHEN NOT in_new THEN '{Change.REMOVED}' WHEN NOT in_old THEN '{Change.ADDED}'"
+            f" WHEN contains(codes, '{Cell.DIFFERS}') THEN '{Change.CHANGED}' ELSE '{Change.UNCHANGED}' END"
+        )
+        fated = f"SELECT *, {fate} AS change FROM ({coded})"
+        shown = [f"{side}{i}" for i in range(len(pairs)) for side in ("a", "b")]
+        named = zip(shown, self.key_columns() + self.cell_columns(), strict=True)
+        items = [
+            "change",
+            f"coalesce(codes, '{Cell.ALONE * len(self.plan.columns)}') AS codes",
+            f"{self._match_codes()} AS match_codes",
+            *(f"{_if_shown(cell)} AS {name}" for cell, name in named),
+            *(
+                f"{_if_shown(self.number_change(f'a{i}', f'b{i}', pair))} AS c{i - key}_change"
+                for i, pair in enumerate(self.plan.columns, key)
+                if pair.type is ColumnType.NUMBER
+            ),
+            *(f"m{i}" for i, pair in enumerate(self.plan.key) if self.has_form(pair)),
+        ]
+        return f"SELECT {', '.join(items)} FROM ({fated})"
+
+    def _match_codes(self) -> str:
+        """One code per matched pair of cells (of the key, or of the whole row without one)."""
+        if not any(self.has_form(pair) for pair in self.matched):
+            return "NULL"
+        each = [
+            self.code(f"a{i}", f"b{i}", pair) if self.has_form(pair) else _code(Cell.SAME_TEXT)
+            for i, pair in enumerate(self.matched)
+        ]
+        return f"CASE WHEN in_old AND in_new THEN concat({', '.join(each)}) END"
+
+    def key_columns(self) -> list[str]:
+        return [f"k{i}_{side}" for i in range(len(self.plan.key)) for side in ("old", "new")]
+
+    def cell_columns(self) -> list[str]:
+        return [f"c{i}_{side}" for i in range(len(self.plan.columns)) for side in ("old", "new")]
+
+    def change_columns(self) -> list[str]:
+        return [f"c{i}_change" for i, pair in enumerate(self.plan.columns) if pair.type is ColumnType.NUMBER]
+
+    def output_order(self, *, repeated: bool) -> str:
+        """Order of the result. Without repeated keys the key alone decides."""
+        keys = [
+            f"m{i}" if self.has_form(pair) else f"coalesce(k{i}_old, k{i}_new)" for i, pair in enumerate(self.plan.key)
+        ]
+        order = [self.key_order(keys)] if keys else []
+        if repeated or not keys:
+            names = self.key_columns() + self.cell_columns()
+            order += ["change", self.text_order(n for n in names if n.endswith("old"))]
+            order.append(self.text_order(n for n in names if n.endswith("new")))
+        return ", ".join(each for each in order if each) or "change"
+
+
+def _if_shown(cell: str) -> str:
+    return f"CASE WHEN change <> '{Change.UNCHANGED}' THEN {cell} END"
+
+
+def _quoted(text: str) -> str:
+    """A text of our own as an SQL literal; what users give is bound instead."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _code(cell: Cell) -> str:
+    return f"'{cell.value}'"
+
+
+def _as_double(cell: str) -> str:
+    return f"TRY_CAST({cell} AS DOUBLE)"
+
+
+def _bound(x: str, y: str, pair: ColumnPair) -> str:
+    """How far apart two doubles may be: max(relative * max(|x|, |y|), absolute)."""
+    given = pair.tolerance or DEFAULT_TOLERANCE
+    relative, absolute = (f"CAST({value!r} AS DOUBLE)" for value in (given.relative, given.absolute))
+    if not given.relative:
+        return absolute
+    return f"greatest({relative} * greatest(abs({x}), abs({y})), {absolute})"

@@ -8,7 +8,6 @@ Anything else goes record by record through the careful reader below, into a cle
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -319,17 +319,18 @@ class Sql:
     def change_columns(self) -> list[str]:
         return [f"c{i}_change" for i, pair in enumerate(self.plan.columns) if pair.type is ColumnType.NUMBER]
 
-    def output_order(self, *, repeated: bool) -> str:
-        """Order of the result. Without repeated keys the key alone decides."""
-        keys = [
-            f"m{i}" if self.has_form(pair) else f"coalesce(k{i}_old, k{i}_new)" for i, pair in enumerate(self.plan.key)
-        ]
+    def output_rows(self, compared: str, *, repeated: bool) -> str:
+        """The differing rows of `compared` in output order. Without repeated keys the key alone orders them."""
+        names = ["change", "codes", *self.key_columns(), *self.cell_columns(), *self.change_columns()]
+        keys = [f"m{i}" if self.has_form(p) else f"coalesce(k{i}_old, k{i}_new)" for i, p in enumerate(self.plan.key)]
         order = [self.key_order(keys)] if keys else []
         if repeated or not keys:
-            names = self.key_columns() + self.cell_columns()
-            order += ["change", self.text_order(n for n in names if n.endswith("old"))]
-            order.append(self.text_order(n for n in names if n.endswith("new")))
-        return ", ".join(each for each in order if each) or "change"
+            cells = self.key_columns() + self.cell_columns()
+            order += ["change", *(self.text_order(n for n in cells if n.endswith(side)) for side in ("old", "new"))]
+        return (
+            f"SELECT {', '.join(names)} FROM {compared} WHERE change <> '{Change.UNCHANGED}'"
+            f" ORDER BY {', '.join(each for each in order if each)}"
+        )
 
 
 def _if_shown(cell: str) -> str:

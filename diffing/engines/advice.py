@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from diffing.engines.duckdb import _Run
+from diffing.engines.run import Run
 
 ENOUGH = 0.1
 """A reason is named when at least this share of the added rows would match by it."""
@@ -19,14 +18,14 @@ REASONS = {
 }
 
 
-def why_so_few(run: _Run, rows_file: str, matched: int, fewest: int) -> str:
+def why_so_few(run: Run, rows_file: Path, matched: int, fewest: int) -> str:
     """A warning that says how few keys match and, if it can be seen, why."""
     share = f"Only {matched:,} of {fewest:,} rows have a key that is in both files"
     why = next((reason for form, reason in REASONS.items() if _would_match(run, rows_file, form) >= ENOUGH), None)
     return f"{share}: {why}." if why else f"{share}. Check that the key is right and that both files are of the same table."
 
 
-def _would_match(run: _Run, rows_file: str, form: str) -> float:
+def _would_match(run: Run, rows_file: Path, form: str) -> float:
     """Share of a sample of added keys that have a removed partner under a form of the cells."""
     keys = range(len(run.plan.key))
     new = ", ".join(form.format(f"k{i}_new") + f" AS f{i}" for i in keys)

@@ -6,22 +6,25 @@ from decimal import Decimal, localcontext
 
 from diffing.sql import DECIMAL, Sql
 
+PARTS = 3
+"""How many SQL items make a sum."""
+
 
 def sum_items(sql: Sql, text: str) -> list[str]:
-    """SQL for a sum in three parts that neither overflow nor depend on order; see `exact_sum`."""
-    exact = f"TRY_CAST({text} AS {DECIMAL})"
-    fits = sql.fits(text)
+    """SQL for a sum of number cells in three parts: whole parts, fractions, and what only doubles hold."""
+    exact, fits = f"TRY_CAST({text} AS {DECIMAL})", sql.fits(text)
+    rough = f"list(TRY_CAST({text} AS DOUBLE)) FILTER (WHERE NOT {fits} AND {sql.is_number(text)})"
     return [
         f"sum(CAST(trunc({exact}) AS HUGEINT)) FILTER (WHERE {fits})",
         f"sum({exact} - trunc({exact})) FILTER (WHERE {fits})",
-        f"list_sum(list_sort(list(TRY_CAST({text} AS DOUBLE)) FILTER (WHERE {text} IS NOT NULL AND NOT {fits})))",
+        f"list_sum(list_sort({rough}))",
     ]
 
 
-def exact_sum(whole: int | None, part: Decimal | None, rough: float | None) -> str:
-    """The sum of whole parts, of fractions and of what only fits doubles, as a plain decimal."""
+def exact_sum(whole: int | None, fraction: Decimal | None, rough: float | None) -> str:
+    """The three parts together, as a plain decimal."""
     with localcontext(prec=400):
-        total = Decimal(whole or 0) + (part or Decimal(0)) + Decimal(repr(rough or 0.0))
+        total = Decimal(whole or 0) + (fraction or Decimal(0)) + Decimal(repr(rough or 0.0))
         text = f"{total:f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("", "-0") else text

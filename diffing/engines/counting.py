@@ -1,0 +1,172 @@
+"""The counts of a comparison, from the rows that were compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from diffing.engines.advice import why_so_few
+from diffing.engines.matching import MOST_PAIRS, KeyCounts, Matching
+from diffing.engines.run import Run
+from diffing.engines.sums import PARTS, exact_sum, sum_items
+from diffing.errors import EngineError
+from diffing.grammar import ColumnType
+from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """Rows by fate, and codes by column: of the compared cells, and of the matched ones."""
+
+    fates: Counter[str]
+    codes: list[Counter[str]]
+    matches: list[Counter[str]]
+
+
+def summarize(run: Run, matching: Matching, compared: Path, rows_file: Path) -> Summary:
+    """The summary; `compared` has all rows that were compared, `rows_file` those that differ.
+
+    Raises:
+        EngineError: the counts break the laws of conservation, so the result is wrong.
+    """
+    tally = _tally(run, compared)
+    added, removed, changed = (tally.fates[each] for each in (Change.ADDED, Change.REMOVED, Change.CHANGED))
+    old, new = run.sides["old"], run.sides["new"]
+    unchanged = old.rows - removed - changed
+    if unchanged != new.rows - added - changed or unchanged < tally.fates[Change.UNCHANGED]:
+        raise EngineError(
+            f"The counts do not add up: {old.rows:,} − {removed:,} rows before, {new.rows:,} − {added:,} after.",
+            "This is a fault in the program; please report it. No result was kept.",
+        )
+    columns = tuple(_columns(run, tally, unchanged + changed, rows_file))
+    plan = run.plan
+    summary = Summary(
+        old=_side(run, "old", matching.keys.get("old")),
+        new=_side(run, "new", matching.keys.get("new")),
+        added=added,
+        removed=removed,
+        changed=changed,
+        unchanged=unchanged,
+        changed_cells=sum(column.changed for column in columns),
+        columns=columns,
+        key_same_by_rule=_key_same_by_rule(run, tally),
+        key=tuple(pair.name for pair in plan.key),
+        columns_added=plan.columns_added,
+        columns_removed=plan.columns_removed,
+        columns_renamed=dict(plan.columns_renamed),
+        columns_ignored=plan.columns_ignored,
+        warnings=(),
+        notes=plan.notes,
+        seconds={},
+    )
+    return replace(summary, warnings=tuple(_warnings(run, summary, matching, rows_file)))
+
+
+def _tally(run: Run, compared: Path) -> _Tally:
+    tally = _Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
+    file = run.sql.bind(str(compared))
+    found = run.execute(f"SELECT change, codes, match_codes, count(*) FROM read_parquet({file}) GROUP BY ALL")
+    while batch := found.fetchmany(10_000):
+        for change, codes, match_codes, count in batch:
+            tally.fates[change] += count
+            _add(tally.codes, codes, count)
+            _add(tally.matches, match_codes or "", count)
+    return tally
+
+
+def _add(counters: Sequence[Counter[str]], codes: str, count: int) -> None:
+    if codes.strip(Cell.SAME_TEXT + Cell.ALONE):
+        for counter, code in zip(counters, codes, strict=False):
+            counter[code] += count
+
+
+def _columns(run: Run, tally: _Tally, matched: int, rows_file: Path) -> Iterator[ColumnSummary]:
+    values = _values(run, rows_file)
+    for i, pair in enumerate(run.plan.columns):
+        changed = tally.codes[i][Cell.DIFFERS]
+        total, unreadable = values.get(i, (None, 0))
+        same = {words: n for code, words in RULE_WORDS.items() if (n := (tally.codes if run.plan.key else tally.matches)[i][code])}
+        share = 1 - changed / matched if matched else None
+        yield ColumnSummary(pair.name, pair.type, changed, share, same, total, unreadable)
+
+
+def _values(run: Run, rows_file: Path) -> dict[int, tuple[str | None, int]]:
+    """Per number or date column: the sum of its changes, and how many differing cells don't read."""
+    typed = [(i, pair) for i, pair in enumerate(run.plan.columns) if pair.type is not ColumnType.TEXT]
+    if not typed:
+        return {}
+    items = [item for i, pair in typed for item in _value_items(run, i, pair.type)]
+    found = run.execute(f"SELECT {', '.join(items)} FROM read_parquet({run.sql.bind(str(rows_file))})").fetchone() or ()
+    values = {}
+    for (i, pair), row in zip(typed, _cut(found, PARTS + 1), strict=True):
+        values[i] = (exact_sum(*row[:PARTS]) if pair.type is ColumnType.NUMBER else None, int(row[PARTS] or 0))
+    return values
+
+
+def _value_items(run: Run, i: int, type_: ColumnType) -> list[str]:
+    if type_ is ColumnType.NUMBER:
+        return [*sum_items(run.sql, f"c{i}_change"), _unreadable(run, i, f"c{i}_change IS NULL AND ")]
+    return [*["NULL"] * PARTS, _unreadable(run, i, "")]
+
+
+def _unreadable(run: Run, i: int, only: str) -> str:
+    """SQL that counts the cells of a column that don't read as its type."""
+    pair, sql = run.plan.columns[i], run.sql
+    counts = []
+    for side, format_ in (("old", pair.old_format), ("new", pair.new_format)):
+        cell = f"({sql.normal(f'c{i}_{side}', pair)})"
+        reads = sql.is_number(cell) if pair.type is ColumnType.NUMBER else f"{sql.instant(cell, format_)} IS NOT NULL"
+        counts.append(f"count(*) FILTER (WHERE {only}{cell} IS NOT NULL AND NOT ({reads}))")
+    return " + ".join(counts)
+
+
+def _cut(row: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [row[at : at + size] for at in range(0, len(row), size)]
+
+
+def _key_same_by_rule(run: Run, tally: _Tally) -> Mapping[str, int]:
+    found = {pair.name: sum(tally.matches[i].values()) - tally.matches[i][Cell.SAME_TEXT] for i, pair in enumerate(run.plan.key)}
+    return {name: count for name, count in found.items() if count}
+
+
+def _side(run: Run, side: str, keys: KeyCounts | None) -> SideSummary:
+    each = run.sides[side]
+    records, source = each.records, each.source
+    kind: dict[str, Any] = {"format": source.format.value, "compression": source.compression}
+    return SideSummary(
+        name=source.name,
+        rows=each.rows,
+        bad_lines=records.bad_lines if records else 0,
+        filled_lines=records.filled_lines if records else 0,
+        bad=records.bad if records else (),
+        null_keys=keys.null_rows if keys else 0,
+        duplicate_keys=keys.repeated if keys else 0,
+        duplicate_key_rows=keys.repeated_rows if keys else 0,
+        dialect=kind | (source.dialect.in_words() if records else {}),
+    )
+
+
+def _warnings(run: Run, summary: Summary, matching: Matching, rows_file: Path) -> Iterator[str]:
+    for side in (summary.old, summary.new):
+        if side.bad_lines:
+            yield f"{_were(side.bad_lines, 'bad line')} left out of {side.name}; partners in the other file show as added or removed."
+        if side.filled_lines:
+            yield f"{_were(side.filled_lines, 'short line')} filled with empty cells in {side.name}."
+        if side.duplicate_keys:
+            yield f"{_keys(side.duplicate_keys, 'occur')} more than once in {side.name}: their rows were paired by fewest differences."
+    if matching.large_keys:
+        yield f"{_keys(matching.large_keys, 'have')} more than {MOST_PAIRS:,} possible pairs; their rows were paired in text order."
+    matched, fewest = summary.unchanged + summary.changed, min(summary.old.rows, summary.new.rows)
+    if run.plan.key and matched < 0.01 * fewest:
+        yield why_so_few(run, rows_file, matched, fewest)
+
+
+def _were(count: int, what: str) -> str:
+    return f"1 {what} was" if count == 1 else f"{count:,} {what}s were"
+
+
+def _keys(count: int, verb: str) -> str:
+    return f"1 key {'has' if verb == 'have' else verb + 's'}" if count == 1 else f"{count:,} keys {verb}"

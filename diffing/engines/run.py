@@ -1,0 +1,85 @@
+"""One comparison in progress: its plan, its connection, its two files, its clock."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from diffing.engines import Watch
+from diffing.plan import Plan
+from diffing.records import Records
+from diffing.sources import Source
+from diffing.sql import Sql
+
+SIDES = ("old", "new")
+
+
+@dataclass
+class Clock:
+    """Stages, how long each took, and who watches them."""
+
+    watch: Watch
+    started: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)
+    current: str = ""
+    since: float = 0.0
+
+    def stage(self, name: str) -> None:
+        """The stage before ends here and this one begins."""
+        self._close()
+        self.watch.check()
+        self.current, self.since = name, time.perf_counter()
+        self.watch.report(name, None)
+
+    def _close(self) -> None:
+        if self.current:
+            self.stages[self.current] = self.stages.get(self.current, 0.0) + time.perf_counter() - self.since
+
+    def seconds(self) -> dict[str, float]:
+        """Stage to seconds, and "total"."""
+        self._close()
+        self.current = ""
+        total = time.perf_counter() - self.started
+        return {name: round(each, 3) for name, each in {**self.stages, "total": total}.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One file as the engine reads it."""
+
+    source: Source
+    rows: int
+    records: Records | None
+    """None for Parquet."""
+
+
+@dataclass
+class Run:
+    """What the stages of a comparison share."""
+
+    plan: Plan
+    con: duckdb.DuckDBPyConnection
+    sides: Mapping[str, Side]
+    work: Path
+    clock: Clock
+    sql: Sql
+
+    def execute(self, statement: str) -> duckdb.DuckDBPyConnection:
+        """Run a statement with those of the bound values that it names."""
+        named = set(re.findall(r"\$(\w+)", re.sub(r"'(?:[^']|'')*'", "", statement)))
+        self.clock.watch.check()
+        return self.con.execute(statement, {name: self.sql.params[name] for name in named})
+
+    def number(self, statement: str) -> int:
+        """The one number a query answers; 0 for NULL."""
+        found = self.execute(statement).fetchone()
+        return int(found[0] or 0) if found else 0
+
+    def cell_names(self) -> list[str]:
+        """p0, p1, …: the cells of the plan's pairs, key first."""
+        return [f"p{i}" for i in range(len(self.plan.pairs))]

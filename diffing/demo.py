@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from math import ceil, gcd
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diffing.errors import MetricError
 
@@ -49,13 +49,16 @@ LEAST_SEGMENTS = 122
 
 WEEKDAYS = (1.0, 0.96, 0.98, 1.02, 1.15, 1.3, 1.2)
 """From Monday."""
-Cells = dict[str, str | float | None]
-"""One point in time or one segment: its cells of the CSV file, and numbers that `ROWS` explains."""
-
 ADDED_EVERY = 400
 """Old rows for each added row."""
-LATE = 0.9
-"""From this share of the points in time on, many more rows were changed: numbers that were not final yet."""
+
+Cells = dict[str, str | float | None]
+"""A point in time or a segment: its cells in the CSV file, by column, and numbers by name.
+
+A time has a `size` (orders or customers of the whole), a `worth` (of each of them, as a multiple of
+the price) and says whether it is `late` (not final in the old file, so that many rows change); a
+segment has a `weight` (its share of the size) and a `price` (cents). Times of one `luck` are alike.
+"""
 
 MACROS = """
 CREATE MACRO spread(n) AS n * 2654435761 % 2147483648;
@@ -65,33 +68,44 @@ CREATE MACRO moved(n, thousandths) AS n + sign(thousandths) * (1 + n * abs(thous
 """
 """`dice`: a number below 2^31 that looks like chance, for a row number below 2^31; `share` is it between 0 and 1."""
 
-ROWS = """
-WITH numbered AS (
-    SELECT j * $step % $size AS i FROM range($size) AS t(j)
-), placed AS (
-    SELECT i, i % 3 AS stat, $times[i // 3 // len($segments) * len($times) // $used + 1] AS time,
-        $segments[i // 3 % len($segments) + 1] AS segment, dice(i) AS dice
-    FROM numbered
+PAIRS = """
+CREATE OR REPLACE TEMP TABLE pairs AS
+WITH placed AS (
+    SELECT n, n // $segments * $last_time // greatest($used - 1, 1) AS nth_time, n % $segments AS nth_segment
+    FROM range($used * $segments) AS t(n)
 ), lucky AS (
-    SELECT *, dice(time.luck * 1000003 + segment.luck) AS luck FROM placed
+    SELECT placed.n, times.* EXCLUDE (n, luck), segments.* EXCLUDE (n, luck),
+        dice(times.luck * 1000003 + segments.luck) AS luck
+    FROM placed JOIN times ON times.n = nth_time JOIN segments ON segments.n = nth_segment
 ), counted AS (
-    SELECT *, 1 + floor(time.size * segment.weight * (0.85e0 + 0.3e0 * share(luck)))::BIGINT AS count FROM lucky
-), paid AS (
-    SELECT *, floor(count * segment.price * time.worth * (0.9e0 + 0.2e0 * share(dice(luck))))::BIGINT AS cents
-    FROM counted
+    SELECT *, 1 + floor(size * weight * (0.85e0 + 0.3e0 * share(luck)))::BIGINT AS count FROM lucky
+)
+SELECT * EXCLUDE (size, weight, luck, price, worth),
+    floor(count * price * worth * (0.9e0 + 0.2e0 * share(dice(luck))))::BIGINT AS cents
+FROM counted ORDER BY n * $step % ($used * $segments)
+"""
+"""Times by segments with what was counted and paid there, in the order of `step`."""
+
+ROWS = f"""
+WITH numbered AS (
+    SELECT *, n * 3 + stat AS i FROM (SELECT *, unnest([0, 1, 2]) AS stat FROM pairs)
 ), valued AS (
     SELECT *, CASE stat WHEN 0 THEN cents / 100e0 WHEN 1 THEN count ELSE cents / 100e0 / count END AS value,
-        dice * 100000 // 2147483648 AS lot, CASE WHEN dice % 4 = 0 THEN -1 ELSE 1 END * (1 + dice // 4 % 200) AS drift
-    FROM paid
+        dice(i + 1) AS dice
+    FROM numbered WHERE i < $size
+), drawn AS (
+    SELECT *, dice * 100000 // 2147483648 AS lot,
+        CASE WHEN dice % 4 = 0 THEN -1 ELSE 1 END * (1 + dice // 4 % 200) AS drift
+    FROM valued
 ), nudged AS (
-    SELECT *, value * (1 + drift * 5e-13) AS near FROM valued
+    SELECT *, value * (1 + drift * 5e-13) AS near, value <> trunc(value) AS has_fraction FROM drawn
 ), fated AS (
     SELECT *, CASE
-        WHEN i % ($added_every + 1) = $added_every THEN 'added'
+        WHEN i % {ADDED_EVERY + 1} = {ADDED_EVERY} THEN 'added'
         WHEN lot < 200 THEN 'removed'
-        WHEN lot < 200 + CASE WHEN time.late THEN 2300 ELSE 300 END THEN 'changed'
+        WHEN lot < 200 + CASE WHEN late THEN 2300 ELSE 300 END THEN 'changed'
         WHEN lot BETWEEN 10000 AND 10099 THEN 'respelled'
-        WHEN lot >= 85000 AND value <> trunc(value) AND near <> value AND abs(near - value) < 2e-10 * value THEN 'nudged'
+        WHEN lot >= 85000 AND has_fraction AND near <> value AND abs(near - value) < 2e-10 * value THEN 'nudged'
         ELSE 'identical' END AS fate
     FROM nudged
 ), spelled AS (
@@ -107,6 +121,11 @@ WITH numbered AS (
         ELSE old_text END AS new_text
     FROM spelled
 )
+"""
+"""Every row of either file with its fate and its value as text: three stats for each pair, numbered by `i`.
+
+The dice draw a lot (of 100,000) and a drift: by so many thousandths a changed value moves, by so
+many halves of 1e-12 a nudged one. Only values with a fraction are nudged: about 10% of all.
 """
 
 
@@ -197,10 +216,10 @@ def _revenue() -> _Demo:
         columns=("date", *SEGMENT_COLUMNS, "stat", "value"),
         stats=("revenue", "orders", "aov"),
         times=[
-            {"date": str(day), "size": sizes[n], "worth": 1 + n / 9000, "luck": n, "late": n >= LATE * len(days)}
+            {"date": str(day), "size": sizes[n], "worth": 1 + n / 9000, "luck": n, "late": n >= len(days) - 110}
             for n, day in enumerate(days)
         ],
-        null_key="segment.segment_field IS NULL",
+        null_key="segment_field IS NULL",
     )
 
 
@@ -211,7 +230,7 @@ def _c_revenue() -> _Demo:
         columns=("cohort", "cohort_id", "month_date", "month_nth", *SEGMENT_COLUMNS, "stat", "value"),
         stats=("c-revenue", "c-customers", "c-revenue-pc"),
         times=[_age(cohort, id_, nth) for cohort in range(60) for id_ in (15, 16) for nth in range(60 - cohort)],
-        null_key="segment.segment_field IS NULL OR time.month_nth IS NULL",
+        null_key="segment_field IS NULL OR month_nth IS NULL",
     )
 
 
@@ -226,7 +245,7 @@ def _age(cohort: int, id_: int, nth: int) -> Cells:
         "size": 4200 * (1 + cohort / 60) * _season(first) / (id_ - 14),
         "worth": 1 + nth / (nth + 14),
         "luck": 2 * cohort + id_,
-        "late": cohort + nth >= LATE * 60,
+        "late": cohort + nth >= 57,
     }
 
 
@@ -236,7 +255,7 @@ def _season(day: date) -> float:
 
 def _segments(count: int) -> list[Cells]:
     """The whole, then provinces, countries and channels, and as many products as it takes."""
-    named = [(None, None, None, None)]
+    named: list[tuple[str | None, ...]] = [(None, None, None, None)]
     named += [("shipping_province", "states", name, name) for name in PROVINCES]
     named += [("shipping_country", "countries", name, name) for name in COUNTRIES]
     named += [("sales_channel", "channels", name, id_) for id_, name in CHANNELS]
@@ -269,48 +288,40 @@ def _write_all(folder: Path, demos: Sequence[tuple[_Demo, int]]) -> dict[str, Pl
 
 
 def _write(con: DuckDBPyConnection, folder: Path, demo: _Demo, rows: int) -> Planned:
-    """Write both files of a metric; the new one in another order."""
+    """Write both files of a metric. When the rows are few, few of the times are used, from first to last."""
     size = rows + rows // ADDED_EVERY
-    for side, absent, step in (("old", "added", 1), ("new", "removed", _step(size))):
-        cells = ", ".join(_cell(column, side) for column in demo.columns)
-        query = f"{ROWS} SELECT {cells} FROM rows WHERE fate <> '{absent}'"
-        values = _values(demo, size, step) | {"file": str(folder / f"{demo.id}_{side}.csv")}
-        values |= {"stats": demo.stats}
-        con.execute(f"COPY ({query}) TO $file (FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"')", values)
-    return _count(con, demo, _values(demo, size, 1))
+    segments = max(LEAST_SEGMENTS, ceil(size / (3 * len(demo.times))))
+    used = ceil(size / (3 * segments))
+    _keep(con, "times", demo.times)
+    _keep(con, "segments", _segments(segments))
+    for side, absent, step in (("old", "added", 1), ("new", "removed", _step(used * segments))):
+        con.execute(PAIRS, {"last_time": len(demo.times) - 1, "used": used, "segments": segments, "step": step})
+        query = f"{ROWS} SELECT {_cells(demo, side)} FROM rows WHERE fate <> '{absent}'"
+        said = {"size": size, "stats": demo.stats, "file": str(folder / f"{demo.id}_{side}.csv")}
+        con.execute(f"COPY ({query}) TO $file (FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"')", said)
+    return _count(con, demo, size)
 
 
-def _cell(column: str, side: str) -> str:
-    """SQL for a column of a file."""
-    if column == "value":
-        return f"{side}_text AS value"
-    if column == "stat":
-        return "$stats[stat + 1] AS stat"
-    return f"{'segment' if column in SEGMENT_COLUMNS else 'time'}.{column} AS {column}"
+def _keep(con: DuckDBPyConnection, table: str, cells: list[Cells]) -> None:
+    """Make a table of times or segments, numbered by `n` from 0."""
+    query = "SELECT each.*, nth - 1 AS n FROM (SELECT unnest($cells) AS each, generate_subscripts($cells, 1) AS nth)"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", {"cells": cells})
+
+
+def _cells(demo: _Demo, side: str) -> str:
+    """SQL for the columns of a file."""
+    made = {"stat": "$stats[stat + 1] AS stat", "value": f"{side}_text AS value"}
+    return ", ".join(made.get(column, column) for column in demo.columns)
 
 
 def _step(size: int) -> int:
-    """A step that visits every row once before it comes back to the first, far from row to row."""
+    """A step that visits every number below `size` once before it comes back, far from one to the next."""
     return next(n for n in range(size * 5 // 8, 2 * size + 1) if gcd(n, size) == 1)
 
 
-def _values(demo: _Demo, size: int, step: int) -> dict[str, Any]:
-    """The numbers in `ROWS`: `size` rows in all, of which few times are used when the rows are few."""
-    segments = max(LEAST_SEGMENTS, ceil(size / (3 * len(demo.times))))
-    used = ceil(size / (3 * segments))
-    return {
-        "times": demo.times,
-        "segments": _segments(segments),
-        "used": used,
-        "size": size,
-        "step": step,
-        "added_every": ADDED_EVERY,
-    }
-
-
-def _count(con: DuckDBPyConnection, demo: _Demo, values: dict[str, Any]) -> Planned:
+def _count(con: DuckDBPyConnection, demo: _Demo, size: int) -> Planned:
     query = f"{ROWS} SELECT fate, count(*), count(*) FILTER ({demo.null_key}) FROM rows GROUP BY fate"
-    found = con.execute(query, values).fetchall()
+    found = con.execute(query, {"size": size}).fetchall()
     rows = Counter({fate: n for fate, n, _ in found})
     nulls = Counter({fate: n for fate, _, n in found})
     return Planned(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -45,8 +43,7 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
         StoreError: the file can't be written.
     """
     columns = output_columns(result.plan)
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(map(_defused, columns) if for_spreadsheets else columns)
+    header = ",".join(_spelled(_defused(name) if for_spreadsheets else name) for name in columns) + "\n"
     items = [_defused_sql(each) if for_spreadsheets else each for each in columns.values()]
     with _written(path) as part:
         body = part.with_suffix(".body")
@@ -58,10 +55,15 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
                     {"rows": str(result.rows_file), "body": str(body)},
                 )
             with part.open("wb") as out, body.open("rb") as rows:
-                out.write(header.getvalue().encode())
+                out.write(header.encode())
                 shutil.copyfileobj(rows, out, 1 << 20)
         finally:
             body.unlink(missing_ok=True)
+
+
+def _spelled(cell: str) -> str:
+    """A cell by RFC 4180: in quotes if it needs them."""
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
 
 
 def _defused(cell: str) -> str:

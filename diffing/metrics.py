@@ -19,8 +19,8 @@ from diffing.grammar import ColumnType, is_number
 from diffing.plan import Choices, Tolerance
 from diffing.records import BadLines
 
-DialectOverrides = Mapping[str, str | int | bool]
-"""Fields of a `DialectChoice` to their values; those not named are found from the file."""
+DialectOverrides = Mapping[str, Any]
+"""Fields of a `DialectChoice` to text, number or flag; those not named are found from the file."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -92,7 +92,7 @@ def parse_tolerance(text: str) -> Tolerance:
     if not is_number(number) or float(number) < 0:
         raise PlanError(
             f"“{text}” is no tolerance.",
-            "Write a distance such as 0.01 or 1e-6, a share such as 0.1%, or 0 to compare exactly; with a decimal point.",
+            "Write a distance such as 0.01 or 1e-6 with a decimal point, a share such as 0.1%, or 0 for exactly.",
         )
     if "%" in text:
         return Tolerance(relative=abs(float(Decimal(number) / 100)))
@@ -237,7 +237,7 @@ def _date_formats(value: object, place: _Place) -> dict[str, str]:
     return {side: _date_format(form, place.within(side)) for side, form in value.items()}
 
 
-_DIALECT: dict[str, Callable[[object, _Place], str | int | bool]] = {
+_DIALECT: dict[str, Callable[[object, _Place], Any]] = {
     "delimiter": _text,
     "quote": _text,
     "encoding": _text,
@@ -252,7 +252,7 @@ def _dialect(value: object, place: _Place) -> DialectOverrides:
     place.refuse_unknown(table, _DIALECT)
     said = {name: _DIALECT[name](each, place.within(name)) for name, each in table.items()}
     try:
-        DialectChoice(**said)  # type: ignore[arg-type]
+        DialectChoice(**said)
     except SourceError as error:
         raise place.error(f"can't be used: {error.message.rstrip('.')}", error.hint) from error
     return said

@@ -148,6 +148,32 @@ class Summary:
         data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return data
 
+    def report(self) -> dict[str, Any]:
+        """The counts under the names that programs read, on the command line and over HTTP."""
+        both = {"old": self.old, "new": self.new}
+        plain = self.to_json()
+        same = ("added", "removed", "changed", "unchanged", "changed_cells", "columns_added", "columns_removed", "columns_renamed")
+        return {
+            "old_rows": self.old.rows,
+            "new_rows": self.new.rows,
+            **{name: plain[name] for name in same},
+            "columns_ignored": plain["columns_ignored"],
+            "columns": {each.pop("name"): each for each in plain["columns"]},
+            "key": plain["key"],
+            "key_same_by_rule": plain["key_same_by_rule"],
+            "null_keys": {side: each.null_keys for side, each in both.items()},
+            "duplicate_keys": {side: {"keys": each.duplicate_keys, "rows": each.duplicate_key_rows} for side, each in both.items()},
+            "keys_counted_over": "whole files" if self.whole_files else "rows that are not identical in both files",
+            "bad_lines": {side: each.bad_lines for side, each in both.items()},
+            "filled_lines": {side: each.filled_lines for side, each in both.items()},
+            "bad_line_texts": {side: plain[side]["bad"] for side in both},
+            "dialects": {side: plain[side]["dialect"] for side in both},
+            "warnings": plain["warnings"],
+            "notes": plain["notes"],
+            "seconds": self.seconds.get("total", 0.0),
+            "stages": plain["seconds"],
+        }
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Summary:
         def side(each: Mapping[str, Any]) -> SideSummary:

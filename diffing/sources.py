@@ -442,3 +442,12 @@ def _parquet_rows(path: Path, width: int) -> list[list[str]]:
         con.execute("SET TimeZone = 'UTC'")
         rows = con.execute(f"{parquet_select('$path', width)} LIMIT {SAMPLE_ROWS}", {"path": str(path)}).fetchall()
     return [[cell or "" for cell in row] for row in rows]
+
+
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file says it has."""
+    import duckdb
+
+    with duckdb.connect() as con:
+        found = con.execute("SELECT count(*) FROM read_parquet($path)", {"path": str(path)}).fetchone()
+    return int(found[0]) if found else 0

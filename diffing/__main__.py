@@ -1,0 +1,10 @@
+"""The command line: python -m diffing OLD NEW --key id."""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    from diffing.cli import main
+
+    sys.exit(main())

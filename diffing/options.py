@@ -1,0 +1,247 @@
+"""What the command line understands, and what it means. Imports nothing that takes time."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from diffing.dialects import DialectChoice
+from diffing.errors import PlanError
+from diffing.grammar import ColumnType
+from diffing.metrics import parse_tolerance
+from diffing.plan import Choices
+from diffing.records import BadLines
+
+ALL = "\0"
+"""Stands for “all columns” where an option may name some."""
+MAYBE_COLUMNS = ("--ignore-case", "--ignore-space")
+COMMANDS = ("metric", "keys", "describe")
+SIZE = re.compile(r"[0-9]+(\.[0-9]+)? ?([KMGT]i?)?B", re.IGNORECASE)
+
+EPILOG = """\
+Lists are separated by commas and quoted as in CSV: --key 'id,"last, first"'.
+Exit code 0: no difference; 1: something differs, or bad lines were left out; 2: it could not be done.
+
+other commands:
+  diffing metric NAME       compare a registered pair (see metrics.toml)
+  diffing keys OLD NEW      which columns name the rows
+  diffing describe FILE     dialect, columns, types and rows of a file
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the options in the same form as all other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise PlanError(message[:1].upper() + message[1:] + ".", f"See {self.prog} --help.")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options, with `command` one of compare, metric, keys, describe.
+
+    Raises:
+        PlanError: they can't be understood.
+    """
+    command = argv[0] if argv and argv[0] in COMMANDS else "compare"
+    rest = argv if command == "compare" else argv[1:]
+    options = _PARSERS[command]().parse_args([f"{each}={ALL}" if each in MAYBE_COLUMNS else each for each in rest])
+    options.command = command
+    return options
+
+
+def _compare_parser() -> argparse.ArgumentParser:
+    parser = _parser("diffing", "Here is the same table twice: what changed?", EPILOG)
+    _files(parser)
+    _dialect(parser)
+    rows = parser.add_argument_group("which row is which")
+    key = rows.add_mutually_exclusive_group()
+    key.add_argument("--key", metavar="A,B", type=names, help="columns that together name a row (suggested if not given)")
+    key.add_argument("--no-key", action="store_true", help="compare whole rows")
+    _rules(parser)
+    _output(parser)
+    return parser
+
+
+def _rules(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what counts as the same")
+    add = group.add_argument
+    add("--ignore", metavar="C,D", type=names, action="extend", default=[], help="columns to leave out")
+    add("--rename", metavar="OLD=NEW", type=assignments, action="extend", default=[], help="a column that changed its name")
+    add("--tolerance", metavar="COL=1e-6", type=assignments, action="extend", default=[], help="absolute, or relative as 0.1%%; 0 is exact")
+    add("--ignore-case", metavar="COLS", type=columns_or_all, help="in all columns, or --ignore-case=A,B")
+    add("--ignore-space", metavar="COLS", type=columns_or_all, help="spaces around cells, in all columns or =A,B")
+    add("--null", metavar="WORD", action="append", default=[], help="a text that means empty (repeat for more)")
+    add("--text", action="store_true", help="compare all cells as text")
+    bad = group.add_mutually_exclusive_group()
+    bad.add_argument("--skip-bad-lines", action="store_true", help="leave out lines that are no rows")
+    bad.add_argument("--fill-short-lines", action="store_true", help="fill short lines with empty cells")
+
+
+def _dialect(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how the files are spelled (found out if not given; each also as --old-… and --new-…)")
+    for side in ("", "old-", "new-"):
+        shown = None if not side else argparse.SUPPRESS
+        add = group.add_argument
+        add(f"--{side}delimiter", metavar="CHAR", type=character, help=shown or "what separates cells; \\t or tab for a tab")
+        add(f"--{side}quote", metavar="CHAR", help=shown or "what quotes cells; '' for nothing")
+        add(f"--{side}encoding", metavar="NAME", help=shown or "such as latin-1")
+        add(f"--{side}header", action=argparse.BooleanOptionalAction, default=None, help=shown or "whether the first row names the columns")
+        add(f"--{side}skip-rows", metavar="N", type=int, help=shown or "lines before the header")
+        add(f"--{side}skip-after-header", metavar="N", type=int, help=shown or "rows under the header, such as units")
+        add(f"--{side}type", metavar="COL=TYPE", type=assignments, action="extend", default=[], help=shown or "text, number or date")
+        add(f"--{side}date-format", metavar="COL=FORMAT", type=assignment, action="append", default=[], help=shown or "such as %%d.%%m.%%Y")
+
+
+def _files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("old", metavar="OLD", help="the file before: CSV (also .gz, .zst) or Parquet")
+    parser.add_argument("new", metavar="NEW", help="the file after")
+
+
+def _output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    add = group.add_argument
+    add("-o", "--output", metavar="FILE", help="write the differing rows here")
+    add("--format", choices=("csv", "parquet", "json"), help="of that file; json: one object per line")
+    add("--for-spreadsheets", action="store_true", help="defuse cells that a spreadsheet would run as formulas")
+    add("--json", action="store_true", help="print the summary as JSON")
+    add("--totals", action="store_true", help="add up number columns, and count keys, over all rows")
+    _resources(group)
+
+
+def _resources(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--memory-limit", metavar="SIZE", type=size, help="such as 1GB (60%% of the memory if not given)")
+    group.add_argument("--threads", metavar="N", type=positive, help="processor cores to use (all if not given)")
+
+
+def _metric_parser() -> argparse.ArgumentParser:
+    parser = _parser("diffing metric", "Compare a registered pair of files.")
+    parser.add_argument("metric", metavar="NAME", help="an entry of the registry")
+    parser.add_argument("--metrics", metavar="FILE", default=None, help="the registry (metrics.toml if not given)")
+    _output(parser)
+    return parser
+
+
+def _keys_parser() -> argparse.ArgumentParser:
+    parser = _parser("diffing keys", "Which columns name the rows?")
+    _files(parser)
+    _dialect(parser)
+    parser.add_argument("--rename", metavar="OLD=NEW", type=assignments, action="extend", default=[])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _describe_parser() -> argparse.ArgumentParser:
+    parser = _parser("diffing describe", "Dialect, columns, types and rows of a file.")
+    parser.add_argument("file", metavar="FILE")
+    _dialect(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    return _Parser(
+        prog=name, description=description, epilog=epilog, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+_PARSERS = {"compare": _compare_parser, "metric": _metric_parser, "keys": _keys_parser, "describe": _describe_parser}
+
+
+# --- what the values mean --------------------------------------------------------------------------
+
+
+def names(text: str) -> list[str]:
+    """Names separated by commas, quoted as in CSV."""
+    return next(csv.reader([text]), [])
+
+
+def assignments(text: str) -> list[tuple[str, str]]:
+    """Several NAME=VALUE, separated by commas."""
+    return [assignment(each) for each in names(text)]
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """NAME=VALUE; the last = separates them, but a name in quotes may be followed by anything."""
+    name, equals, value = text.rpartition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"“{text}” is not of the form COLUMN=VALUE")
+    return name, value
+
+
+def columns_or_all(text: str) -> bool | list[str]:
+    return True if text == ALL else names(text)
+
+
+def character(text: str) -> str:
+    return {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}.get(text, text)
+
+
+def size(text: str) -> str:
+    if not SIZE.fullmatch(text.strip()):
+        raise argparse.ArgumentTypeError(f"“{text}” is no amount of memory such as 1GB or 500MB")
+    return text.strip()
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"“{text}” is not a whole number above zero")
+    return int(text)
+
+
+def dialect_choice(options: argparse.Namespace, side: str) -> DialectChoice:
+    """What the options say about the spelling of one file."""
+
+    def said(name: str) -> object:
+        own = getattr(options, f"{side}_{name}")
+        return own if own is not None else getattr(options, name)
+
+    return DialectChoice(
+        delimiter=said("delimiter"),  # type: ignore[arg-type]
+        quote=said("quote"),  # type: ignore[arg-type]
+        encoding=said("encoding"),  # type: ignore[arg-type]
+        header=said("header"),  # type: ignore[arg-type]
+        skip_rows=said("skip_rows"),  # type: ignore[arg-type]
+        skip_after_header=said("skip_after_header") or 0,  # type: ignore[arg-type]
+    )
+
+
+def choices(options: argparse.Namespace) -> Choices:
+    """What the options say about the comparison."""
+    return Choices(
+        key=tuple(options.key or ()),
+        ignore=tuple(options.ignore),
+        rename=once(options.rename, "renamed"),
+        tolerances={name: parse_tolerance(value) for name, value in once(options.tolerance, "given a tolerance").items()},
+        ignore_case=_some(options.ignore_case),
+        ignore_space=_some(options.ignore_space),
+        nulls=tuple(options.null),
+        types={name: _type(name, value) for name, value in (options.type + options.old_type + options.new_type)},
+        old_formats=dict(options.date_format + options.old_date_format),
+        new_formats=dict(options.date_format + options.new_date_format),
+        text=options.text,
+        bad_lines=BadLines.SKIP if options.skip_bad_lines else BadLines.FILL if options.fill_short_lines else BadLines.REFUSE,
+    )
+
+
+def once(pairs: Iterable[tuple[str, str]], what: str) -> dict[str, str]:
+    """Pairs as a dict; the same name twice is an error."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise PlanError(f"“{name}” is {what} twice.", "Say it once.")
+        found[name] = value
+    return found
+
+
+def _some(choice: bool | list[str] | None) -> bool | tuple[str, ...]:
+    return choice if isinstance(choice, bool) else tuple(choice or ())
+
+
+def _type(name: str, value: str) -> ColumnType:
+    try:
+        return ColumnType(value)
+    except ValueError as error:
+        raise PlanError(f"“{value}” is no type for “{name}”.", "The types are text, number and date.") from error

@@ -1,0 +1,59 @@
+"""From two files and some choices to a plan: what a person would otherwise do by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diffing.dialects import DialectChoice
+from diffing.errors import PlanError
+from diffing.keys import KeySuggestion, matches_by_value, suggest_keys
+from diffing.plan import Choices, Plan, make_plan
+from diffing.sources import Source, open_source
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan, and the key suggestion it rests on, if the user gave no key."""
+
+    plan: Plan
+    suggestion: KeySuggestion | None
+
+
+def open_pair(
+    old: Path, new: Path, *, workdir: Path, old_choice: DialectChoice = DialectChoice(), new_choice: DialectChoice = DialectChoice()
+) -> tuple[Source, Source]:
+    """Describe both files."""
+    return open_source(old, workdir=workdir, choice=old_choice), open_source(new, workdir=workdir, choice=new_choice)
+
+
+def prepare(old: Source, new: Source, choices: Choices, *, workdir: Path, keyless: bool = False) -> Prepared:
+    """A plan by the user's choices; without a key, with the best verified suggestion.
+
+    `keyless` says that the user wants whole rows compared.
+
+    Raises:
+        PlanError: there is no key, and nothing suggests itself.
+    """
+    suggestion = None
+    plan = make_plan(old, new, choices)
+    if not choices.key and not keyless and plan.columns:
+        suggestion = _best_key(plan.old, plan.new, choices, workdir)
+        choices = replace(choices, key=suggestion.columns)
+        plan = make_plan(old, new, choices)
+    if choices.text or not plan.key:
+        return Prepared(plan, suggestion)
+    names = tuple(pair.name for pair in plan.key)
+    widened = matches_by_value(plan.old, plan.new, names, workdir=workdir, rename=choices.rename)
+    return Prepared(make_plan(old, new, choices, by_value=widened) if widened else plan, suggestion)
+
+
+def _best_key(old: Source, new: Source, choices: Choices, workdir: Path) -> KeySuggestion:
+    found = suggest_keys(old, new, workdir=workdir, rename=choices.rename)
+    usable = [each for each in found if not set(each.columns) & set(choices.ignore)]
+    if usable:
+        return usable[0]
+    raise PlanError(
+        f"No column of {old.name} and {new.name}, nor up to six together, names their rows.",
+        "Say which columns do (--key A,B), or compare whole rows (--no-key).",
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,17 +102,17 @@ def detect_dialect(text: str, encoding: str, choice: DialectChoice) -> CsvDialec
     delimiter = choice.delimiter or said or _delimiter(body, quote)
     records = parse(body, delimiter, quote, SAMPLE_RECORDS)
     header = choice.header if choice.header is not None else looks_like_header(records)
-    return CsvDialect(delimiter, quote, encoding, _line_end(text), header, skip, choice.skip_after_header)
+    return CsvDialect(delimiter, quote, encoding, _line_end(body, quote), header, skip, choice.skip_after_header)
 
 
 def parse(text: str, delimiter: str, quote: str, most: int) -> list[list[str]]:
-    """The first records of a text, by Python's own reader; blank lines are left out."""
+    """The first records of a text (all if `most` is below 0), by Python's own reader; blank lines are left out."""
     csv.field_size_limit(1 << 30)
-    options = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
-    reader = csv.reader(text.replace("\0", "").splitlines(keepends=True) if "\x0b" not in text else _lines(text), delimiter=delimiter, **options)  # type: ignore[arg-type]
+    stream = io.StringIO(text.replace("\0", ""), newline="")
+    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     found = []
     try:
-        for record in reader:
+        for record in csv.reader(stream, delimiter=delimiter, quotechar=quote or None, quoting=quoting):
             if record:
                 found.append(record)
             if len(found) == most:
@@ -118,10 +120,6 @@ def parse(text: str, delimiter: str, quote: str, most: int) -> list[list[str]]:
     except csv.Error:
         pass  # a sample may end within a record
     return found
-
-
-def _lines(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _excel_line(text: str) -> tuple[int, str | None]:
@@ -133,19 +131,14 @@ def _excel_line(text: str) -> tuple[int, str | None]:
 
 
 def _without_lines(text: str, count: int) -> str:
-    return "".join(_split_lines(text)[count:]) if count else text
+    return "".join(list(io.StringIO(text, newline=""))[count:]) if count else text
 
 
-def _split_lines(text: str) -> list[str]:
-    ends = text.replace("\r\n", "\n").replace("\r", "\n")
-    return [line + "\n" for line in ends.split("\n")]
-
-
-def _line_end(text: str) -> str:
-    at = min((i for i in (text.find("\n"), text.find("\r")) if i >= 0), default=-1)
-    if at < 0 or text[at] == "\n":
-        return "\n"
-    return "\r\n" if text[at : at + 2] == "\r\n" else "\r"
+def _line_end(text: str, quote: str) -> str:
+    """What ends the first line, not counting line ends within quotes."""
+    bare = re.sub(f"{quote}[^{quote}]*{quote}", "", text[: 1 << 16]) if quote else text
+    found = re.search("\r\n|\n|\r", bare)
+    return found[0] if found else "\n"
 
 
 def _quote(text: str) -> str:

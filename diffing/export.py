@@ -62,8 +62,8 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
 
 
 def _spelled(cell: str) -> str:
-    """A cell by RFC 4180: in quotes if it needs them."""
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
+    """A cell by RFC 4180, in quotes where DuckDB writes them too: also around `#`, which starts comments for some."""
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n#') else cell
 
 
 def _defused(cell: str) -> str:

@@ -161,6 +161,8 @@ def make_plan(old: Source, new: Source, choices: Choices = Choices(), *, by_valu
     ignored = names.all_of(choices.ignore, "a column to ignore", paired=False)
     if both := [name for name in key if name in ignored]:
         raise PlanError(f"“{both[0]}” is named both as a key and as a column to ignore.", "Take it out of one of the two.")
+    if pairing and set(pairing) <= {*ignored, *key} and not key:
+        raise PlanError("All columns that both files have are ignored.", "Leave at least one to compare.")
     _refuse_contradictions(choices)
     rules = _rules(choices, names)
     widened = set(names.all_of(tuple(by_value), "a key"))

@@ -186,7 +186,7 @@ class _Check:
     def look_at(self, chunk: bytes, last: bool) -> None:
         """Take in a chunk; what is left of it (a record that goes on) is put before `rest`."""
         if not self.line_end:
-            self.line_end = _first_line_end(chunk)
+            self.line_end = self.reader.first_line_end(chunk)
         if not self._plain(chunk, last):
             self._careful(chunk, last)
         self.offset += len(chunk)
@@ -212,7 +212,7 @@ class _Check:
             return False
         self.rows += rows
         self.quoted |= quoted
-        self.multiline |= rows < lines
+        self.multiline |= rows < lines or quoted and chunk.count(b"\r") != chunk.count(b"\r\n")
         self.line += lines
         self.longest = max(self.longest, len(chunk))
         if self.copy:
@@ -228,7 +228,7 @@ class _Check:
         for record in self.reader.read(chunk, last):
             done = record.end
             if (written := self._take(record)) is not None:
-                out.append(written + self.line_end)
+                out.append(written + (b"\n" if self.line_end == b"\r" else self.line_end))
             self.line += record.lines
         self.copy.write(b"".join(out))
         self.rows += len(out)
@@ -283,7 +283,7 @@ class _Check:
         return Records(
             path=self.clean_copy if self.copy else self.body.path,
             skip_lines=0 if self.copy else self.body.line - 1,
-            line_end=(self.line_end or b"\n").decode(),
+            line_end="\r\n" if self.line_end == b"\r\n" else "\n",
             rows=self.rows,
             bad_lines=self.bad_count,
             filled_lines=self.filled,
@@ -309,11 +309,6 @@ def _same_for_all_readers(body: Body) -> bool:
     quote = body.dialect.quote.encode()
     only_newlines = b"\r" not in before.replace(b"\r\n", b"\n")
     return before.count(b"\n") == body.line - 1 and only_newlines and (body.line == 2 or not quote or quote not in before)
-
-
-def _first_line_end(chunk: bytes) -> bytes:
-    found = re.search(rb"\r\n|\n|\r", chunk)
-    return found[0] if found else b"\n"
 
 
 def _quotes_in_place(chunk: bytes, delimiter: bytes, quote: bytes) -> bool:
@@ -409,6 +404,14 @@ class RecordReader:
     def regular(self, data: bytes) -> bool:
         """Whether quotes stand only around whole cells, and lines end with LF or CRLF."""
         return len(self.delimiter) == 1 and self.plain.fullmatch(data) is not None
+
+    def first_line_end(self, data: bytes) -> bytes:
+        """What ends the first record that has an end; LF if none has."""
+        for record in self.read(data, last=True):
+            found = self.line_end.search(data, record.end - 2 if record.end > 1 else 0, record.end)
+            if found:
+                return found[0]
+        return b"\n"
 
     def read(self, data: bytes, last: bool) -> Iterator[Record]:
         """The records of `data`; stops before one that may go on in later data unless `last`."""

@@ -37,6 +37,7 @@ LONGEST_NAME = 120
 DATA, ABOUT, WORK = "data", "about.json", "work"
 POINTER = b'{"diffing upload": '
 """How the few bytes begin that stand in for a file that went to disk on its way in."""
+LONGEST_POINTER = 100
 
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -90,9 +91,9 @@ def display_name(name: str) -> str:
     return shown if len(shown) <= LONGEST_NAME else stem[: LONGEST_NAME - len(suffix) - 1] + "…" + suffix
 
 
-def pointer(upload: Upload) -> bytes:
+def pointer(id_: str) -> bytes:
     """The few bytes that stand in for an uploaded file; see `Uploads.received`."""
-    return POINTER + json.dumps(upload.size).encode() + b"}"
+    return POINTER + json.dumps(id_).encode() + b"}"
 
 
 class Receiving:
@@ -172,7 +173,7 @@ class Uploads:
         """
         id_ = id_ or secrets.token_urlsafe(16)
         known = self._files.get(id_)
-        if not _ID.fullmatch(id_) or known and known.owner != owner:
+        if not _ID.fullmatch(id_) or (known and known.owner != owner):
             raise SourceError("This upload can't be taken.", "Upload the file again.")
         return Receiving(self, id_, display_name(name), owner)
 
@@ -192,7 +193,7 @@ class Uploads:
         known = self.find(id_, owner)
         if known:
             return known
-        if bytes(data[: len(POINTER)]) == POINTER and len(data) < 100:
+        if bytes(data[: len(POINTER)]) == POINTER and len(data) < LONGEST_POINTER:
             raise UploadGone
         return self.save(name, [data], owner=owner, id_=id_ if _ID.fullmatch(id_) else None)
 
@@ -257,19 +258,17 @@ class Uploads:
             described = open_source(upload.path, workdir=work, choice=choice, name=upload.name)
         return replace(described, digest=f"sha256:{upload.digest}")
 
-    @contextmanager
-    def held(self, ids: Iterable[str]) -> Iterator[None]:
-        """Keep files on disk for as long as this lasts, even if they are removed."""
-        ids = tuple(ids)
+    def hold(self, ids: Iterable[str]) -> None:
+        """Keep files on disk, even if they are removed, until they are released as often."""
         with self._lock:
             self._held.update(ids)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._held.subtract(ids)
-                for id_ in self._doomed & set(ids):
-                    self._remove(id_)
+
+    def release(self, ids: Iterable[str]) -> None:
+        """Undo one `hold`."""
+        with self._lock:
+            self._held.subtract(ids)
+            for id_ in self._doomed & set(ids):
+                self._remove(id_)
 
     # --- going ---------------------------------------------------------------------------------------
 

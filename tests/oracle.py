@@ -260,7 +260,8 @@ def _within(a: Number, b: Number, pair: ColumnPair) -> bool:
     largest = max(abs(a.real), abs(b.real))
     bound = max(relative * largest, absolute)
     if a.fits and b.fits:
-        return float(abs(a.scaled - b.scaled)) / 1e18 <= bound
+        exact = abs(a.scaled - b.scaled) / 10**18
+        return max(abs(a.real - b.real), exact) <= bound
     return abs(a.real - b.real) + 4.5e-16 * largest <= bound
 
 

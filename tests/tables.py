@@ -40,7 +40,6 @@ TEXTS = (
     "cr\rhere", "\n", "é", "É", "e\u0301", "ß", "😀", "\u00a0", "   ", "=1+1", "'; DROP TABLE x; --", "\\", "\\N", "#", "x" * 300, "007", "7",
     "0050E4", "nan", "inf", "Infinity", "1_000", "1,5", "0x1F", "epoch", "2024-02-30", "2024-1-5", "true", "\u2028", "\x0b", "\x1f",
 )  # fmt: skip
-KINDS = (IDS, NUMBERS, DATES, TEXTS)
 
 RESPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda text: f"+{text}",
@@ -112,21 +111,21 @@ class Case:
     renamed: tuple[tuple[int, int], ...] = ()
     """Places of renamed columns in the old and in the new file, where the user says so."""
     key: tuple[int, ...] = ()
-    """Which of the paired columns are the key, counted round and round."""
+    """Places of the key columns in the old file; those without a partner are no key."""
     ignored: tuple[int, ...] = ()
     rules: tuple[Rule, ...] = ()
-    """For the paired columns in turn."""
+    """For the columns of the old file in turn."""
     nulls: tuple[str, ...] = ()
     text: bool = False
 
     def plan(self, old: Source, new: Source) -> Plan:
         rename = {old.columns[i].name: new.columns[j].name for i, j in self.renamed}
-        names = [pair.name for pair in make_plan(old, new, Choices(rename=rename)).columns]
-        key = tuple(dict.fromkeys(names[i % len(names)] for i in self.key))
-        ruled = dict(zip(names, () if self.text else self.rules, strict=False))
+        names = {pair.old: pair.name for pair in make_plan(old, new, Choices(rename=rename)).columns}
+        key = tuple(names[i] for i in self.key if i in names)
+        ruled = {} if self.text else {names[i]: rule for i, rule in enumerate(self.rules) if i in names}
         choices = Choices(
             key=key,
-            ignore=tuple({names[i % len(names)] for i in self.ignored} - {*key}),
+            ignore=tuple(names[i] for i in self.ignored if i in names and i not in self.key),
             rename=rename,
             types={name: rule.type for name, rule in ruled.items() if rule.type},
             tolerances={name: rule.tolerance for name, rule in ruled.items() if rule.tolerance},
@@ -160,13 +159,14 @@ def edited_rows(draw: st.DrawFn, rows: list[Cells], cells: list[st.SearchStrateg
         if fate in ("change", "respell"):
             row = draw(_edited_row(row, cells, fate))
         found += [row] * {"drop": 0, "double": 2}.get(fate, 1)
-    found += draw(st.lists(st.tuples(*cells), max_size=3))
+    found += draw(st.lists(st.tuples(*cells), max_size=2))
     return draw(st.permutations(found))
 
 
 @st.composite
 def _edited_row(draw: st.DrawFn, row: Cells, cells: list[st.SearchStrategy[str]], fate: str) -> Cells:
-    at = draw(st.integers(0, len(row) - 1))
+    """A row with another cell, seldom in the first column, which most often is the key."""
+    at = draw(st.sampled_from([*range(1, len(row))] * 3 + [0]))
     cell = draw(cells[at]) if fate == "change" else draw(st.sampled_from(RESPELLINGS))(row[at])
     return (*row[:at], cell, *row[at + 1 :])
 
@@ -201,41 +201,41 @@ def spellings() -> st.SearchStrategy[dict[str, object]]:
 
 
 TOLERANCES = (Tolerance(), Tolerance(absolute=1), Tolerance(absolute=0.2), Tolerance(relative=0.01), Tolerance(absolute=1e-9, relative=1e-6))
+FORMATS = ((None, "%d.%m.%Y"), ("%d.%m.%Y", None), ("%d.%m.%Y", "%d.%m.%Y"))
+RULES = {
+    IDS: [Rule(), Rule(), Rule(type=ColumnType.NUMBER)],
+    TEXTS: [Rule(), Rule(), *(Rule(type=each) for each in ColumnType)],
+    NUMBERS: [Rule(), *[Rule(type=ColumnType.NUMBER)] * 3, *(Rule(tolerance=each) for each in TOLERANCES)],
+    DATES: [Rule(), *[Rule(type=ColumnType.DATE)] * 3, *(Rule(old_format=old, new_format=new) for old, new in FORMATS)],
+}
 
 
-def rules() -> st.SearchStrategy[Rule]:
-    """A type, or a tolerance, or date formats, or none of these; and what is ignored."""
-    values = st.one_of(
-        st.just(Rule()),
-        st.builds(Rule, type=st.sampled_from(ColumnType)),
-        st.builds(Rule, tolerance=st.sampled_from(TOLERANCES)),
-        st.builds(Rule, old_format=st.sampled_from((None, "%d.%m.%Y")), new_format=st.sampled_from((None, "%d.%m.%Y"))),
+def rules_of(kind: Cells) -> st.SearchStrategy[Rule]:
+    """What may be said about a column of the kind."""
+    seldom = st.sampled_from((False, False, True))
+    said = st.tuples(seldom, seldom, st.booleans())
+    return st.builds(
+        lambda rule, said: replace(rule, ignore_case=said[0], ignore_space=said[1], by_value=said[2]), st.sampled_from(RULES[kind]), said
     )
-    ignored = st.tuples(st.booleans(), st.booleans(), st.booleans())
-    return st.builds(lambda rule, said: replace(rule, ignore_case=said[0], ignore_space=said[1], by_value=said[2]), values, ignored)
 
 
 @st.composite
 def cases(draw: st.DrawFn, *, most_rows: int = 7) -> Case:
-    """A table, an edit of it, and rules."""
-    kinds = [draw(st.sampled_from((IDS, IDS, TEXTS))), *draw(st.lists(st.sampled_from(KINDS), max_size=4))]
+    """A table, an edit of it, and what a user says."""
+    kinds = [draw(st.sampled_from((IDS, IDS, IDS, NUMBERS, DATES, TEXTS)))]
+    kinds += draw(st.lists(st.sampled_from((IDS, NUMBERS, NUMBERS, DATES, TEXTS)), max_size=4))
     cells = [cells_of(kind) for kind in kinds]
     header = tuple(draw(st.lists(st.sampled_from(NAMES), min_size=len(kinds), max_size=len(kinds))))
     rows = draw(st.lists(st.tuples(*cells), max_size=most_rows))
     old = Table(header, tuple(rows), **draw(spellings()))  # type: ignore[arg-type]
     header_now, rows_now, renamed = draw(edited_columns(header, draw(edited_rows(rows, cells))))
-    new = Table(header_now, tuple(rows_now), **(draw(spellings())))  # type: ignore[arg-type]
-    return draw(_asked(Case(old, new, renamed)))
-
-
-@st.composite
-def _asked(draw: st.DrawFn, case: Case) -> Case:
-    """The case with a key and rules."""
-    width = len(case.old.header)
-    return replace(
-        case,
-        key=tuple(draw(st.sampled_from(((0,), (0,), (0, 1), (1,), (2, 0), ())))),
-        ignored=tuple(draw(st.sampled_from(((), (), (), (width - 1,))))),
-        rules=tuple(draw(st.lists(rules(), max_size=width))),
+    new = Table(header_now, tuple(rows_now), **draw(spellings()))  # type: ignore[arg-type]
+    return Case(
+        old,
+        new,
+        renamed,
+        key=draw(st.sampled_from(((0,), (0,), (0,), (0, 1), (1,), (2, 0), ()))),
+        ignored=draw(st.sampled_from(((), (), (), (1,), (2,)))),
+        rules=tuple(draw(rules_of(kind)) for kind in kinds),
         nulls=draw(st.sampled_from(((), (), ("NULL",), ("na", "-", "NULL")))),
     )

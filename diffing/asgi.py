@@ -1,0 +1,495 @@
+"""What stands between the network and the app: who may come in, and how files come in and go out.
+
+Everything here is plain ASGI, because it must also see websockets and Streamlit's own routes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import html
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from diffing.errors import DiffError, SourceError
+from diffing.services import Services, close_services, services
+from diffing.uploads import OWNER_COOKIE, Receiving, Uploads, UploadTooLarge, pointer
+
+API = "/api/"
+HEALTH = "/_stcore/health"
+TOKEN_COOKIE = "diffing_token"
+YEAR = 365 * 86_400
+PIECE = 1 << 20
+"""Bytes of an upload that are written together."""
+
+GetServices = Callable[[], Services]
+
+_OWNER = re.compile(r"[A-Za-z0-9_-]{32,64}")
+_UPLOAD = re.compile(r"/_stcore/upload_file/[^/]+/([^/]+)$")
+_STARTS_WORK = re.compile(rf"{API}diffing/new(/|$)")
+
+
+def middleware(get: GetServices) -> list[Middleware]:
+    """Everything in this file, the outermost first."""
+    return [
+        Middleware(SafeHeaders),
+        Middleware(TokenGuard, get),
+        Middleware(OwnerCookie),
+        Middleware(SameOriginGuard),
+        Middleware(PlainDownloads),
+        Middleware(UploadSpooler, get),
+    ]
+
+
+@asynccontextmanager
+async def lifespan(app: object) -> AsyncIterator[dict[str, Any]]:
+    """The services of this process are there as long as its server runs."""
+    await run_in_threadpool(services)
+    yield {}
+    await run_in_threadpool(close_services)
+
+
+def owner_of(connection: HTTPConnection) -> str:
+    """Whose browser this is; empty for programs and browsers without cookies."""
+    said = connection.cookies.get(OWNER_COOKIE, "")
+    return said if _OWNER.fullmatch(said) else ""
+
+
+def refusal(path: str, status: int, error: str, hint: str, headers: dict[str, str] | None = None) -> Response:
+    """An answer that says no: JSON to programs, a line of text to people."""
+    if path.startswith(API):
+        return Response(json.dumps({"error": error, "hint": hint}), status, headers, "application/json")
+    return PlainTextResponse(f"{error} {hint}\n", status, headers)
+
+
+class SafeHeaders:
+    """Tells browsers not to guess types, not to show the app inside other sites, and to name it to nobody."""
+
+    COMMON = {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "SAMEORIGIN",
+        "referrer-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+    }
+    PAGES = {"content-security-policy": "frame-ancestors 'self'"}
+    DATA = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox"}
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        added = self.COMMON | (self.DATA if scope["path"].startswith(API) else self.PAGES)
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in added.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_more)
+
+
+class TokenGuard:
+    """Lets in who shows the token, if the settings have one: pages, websocket, uploads and API alike.
+
+    It is shown as `Authorization: Bearer`, as the password of a Basic login, as the cookie that the
+    first visit with `?token=` sets, or, to the API, as `?token=` itself.
+    """
+
+    def __init__(self, app: ASGIApp, get: GetServices) -> None:
+        self.app, self.get = app, get
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        token = None if scope["type"] == "lifespan" else self.get().settings.token
+        if token is None or scope["path"].endswith(HEALTH):
+            return await self.app(scope, receive, send)
+        connection = HTTPConnection(scope)
+        asked, rest = _without_token(scope["query_string"])
+        if asked is not None and _same(asked, token):
+            if _is_page(scope):
+                return await _welcome(scope, rest, token)(scope, receive, send)
+            return await self.app({**scope, "query_string": rest}, receive, send)
+        if _shows(connection, token):
+            return await self.app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        ask = {"WWW-Authenticate": 'Basic realm="CSV Diffing", charset="UTF-8"'}
+        await refusal(scope["path"], 401, "This server asks for a token.", "Give it as the password.", ask)(scope, receive, send)
+
+
+def _same(said: str, token: str) -> bool:
+    return hmac.compare_digest(said.encode(), token.encode())
+
+
+def _shows(connection: HTTPConnection, token: str) -> bool:
+    """Whether a request carries the token, in a header or as the cookie."""
+    scheme, _, said = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and _same(said.strip(), token):
+        return True
+    if scheme.lower() == "basic" and _same(_password(said), token):
+        return True
+    return _same(connection.cookies.get(TOKEN_COOKIE, ""), _cookie_for(token))
+
+
+def _password(basic: str) -> str:
+    try:
+        return base64.b64decode(basic, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+def _cookie_for(token: str) -> str:
+    return hmac.new(token.encode(), b"diffing cookie", hashlib.sha256).hexdigest()
+
+
+def _without_token(query: bytes) -> tuple[str | None, bytes]:
+    """The token of a query, and the query without it."""
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    found = [value for name, value in pairs if name == "token"]
+    rest = urlencode([(name, value) for name, value in pairs if name != "token"])
+    return (found[0] if found else None), rest.encode()
+
+
+def _is_page(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] != "GET":
+        return False
+    return not scope["path"].startswith((API, "/_stcore/")) and "text/html" in Headers(scope=scope).get("accept", "")
+
+
+def _welcome(scope: Scope, query: bytes, token: str) -> Response:
+    """Sets the cookie and goes on to the page, without the token in its address.
+
+    A page that goes on by itself, not a redirect: after a link from another site, a browser would
+    not send a strict cookie along with the redirect.
+    """
+    address = scope["path"] + (f"?{query.decode()}" if query else "")
+    address = "/" + address.lstrip("/")
+    page = f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(address)}"><title>CSV Diffing</title>'
+    response = HTMLResponse(page, headers={"cache-control": "no-store"})
+    response.set_cookie(TOKEN_COOKIE, _cookie_for(token), max_age=YEAR, httponly=True, samesite="strict", secure=_is_secure(scope))
+    return response
+
+
+def _is_secure(scope: Scope) -> bool:
+    return bool(scope["scheme"] in ("https", "wss"))
+
+
+class OwnerCookie:
+    """Gives each browser a name that can't be guessed, to know its uploads by."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _is_page(scope) or owner_of(HTTPConnection(scope)):
+            return await self.app(scope, receive, send)
+        cookie = Response()
+        owner = secrets.token_urlsafe(24)
+        cookie.set_cookie(OWNER_COOKIE, owner, max_age=YEAR, httponly=True, samesite="lax", secure=_is_secure(scope))
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("set-cookie", cookie.headers["set-cookie"])
+            await send(message)
+
+        await self.app(scope, receive, send_named)
+
+
+class SameOriginGuard:
+    """Refuses calls of other sites that start, change or delete something. Links to downloads work from anywhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _changes_something(scope) and _is_foreign(Headers(scope=scope)):
+            answer = refusal(scope["path"], 403, "Calls from other sites can't do this.", "Do it from the app, or from a program.")
+            return await answer(scope, receive, send)
+        await self.app(scope, receive, send)
+
+
+def _changes_something(scope: Scope) -> bool:
+    reads = scope["method"] in ("GET", "HEAD", "OPTIONS") and not _STARTS_WORK.match(scope["path"])
+    return scope["path"].startswith(API) and not reads
+
+
+def _is_foreign(headers: Headers) -> bool:
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+
+
+class PlainDownloads:
+    """Sends the API's answers uncompressed, so that downloads keep their length and can be resumed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(API):
+            scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != b"accept-encoding"]}
+        await self.app(scope, receive, send)
+
+
+# --- forms with files, as they arrive --------------------------------------------------------------
+
+
+class BadForm(SourceError):
+    """A request body that is no form, or is cut off."""
+
+    def __init__(self) -> None:
+        super().__init__("The upload can't be read: it is no form, or was cut off.", "Upload the file again.")
+
+
+@dataclass
+class Part:
+    """The beginning of one field of a form; its content follows as bytes."""
+
+    headers: list[bytes] = field(default_factory=list)
+    """Lines as they came."""
+
+    @property
+    def name(self) -> str:
+        return self._option(b"name") or ""
+
+    @property
+    def file_name(self) -> str | None:
+        """None for a field that is no file."""
+        return self._option(b"filename")
+
+    def _option(self, name: bytes) -> str | None:
+        said = next((line for line in self.headers if line.lower().startswith(b"content-disposition:")), b"")
+        found: bytes | None = parse_options_header(said.partition(b":")[2].strip())[1].get(name)
+        return None if found is None else found.decode("utf-8", "replace")
+
+
+class _Cutter:
+    """Cuts a form into its parts: collects what a parser calls back."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.found: list[Part | bytes] = []
+        self.complete = False
+        self._part, self._name, self._value = Part(), b"", b""
+        called = ("part_begin", "header_field", "header_value", "header_end", "headers_finished", "part_data", "end")
+        self.parser = MultipartParser(boundary, {f"on_{each}": getattr(self, f"_{each}") for each in called})  # type: ignore[arg-type]
+
+    def _part_begin(self) -> None:
+        self._part = Part()
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _header_end(self) -> None:
+        self._part.headers.append(self._name + b": " + self._value)
+        self._name = self._value = b""
+
+    def _headers_finished(self) -> None:
+        self.found.append(self._part)
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        self.found.append(bytes(data[start:end]))
+
+    def _end(self) -> None:
+        self.complete = True
+
+    def cut(self, data: bytes) -> list[Part | bytes]:
+        self.parser.write(data)
+        found, self.found = self.found, []
+        return found
+
+
+def boundary_of(headers: Headers) -> bytes:
+    """What separates the parts of a form.
+
+    Raises:
+        BadForm: the request is no such form.
+    """
+    kind, options = parse_options_header(headers.get("content-type", ""))
+    if kind != b"multipart/form-data" or not options.get(b"boundary"):
+        raise BadForm
+    return options[b"boundary"]
+
+
+async def parts(headers: Headers, receive: Receive) -> AsyncIterator[Part | bytes]:
+    """A form as it arrives: the beginning of a part, then pieces of its content, then the next part.
+
+    Raises:
+        BadForm: it is none, or ends too early.
+        ClientDisconnect: nobody is there any more.
+    """
+    boundary = boundary_of(headers)
+    try:
+        cutter, more = _Cutter(boundary), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            more = message.get("more_body", False)
+            for each in cutter.cut(message.get("body", b"")):
+                yield each
+    except FormParserError as error:
+        raise BadForm from error
+    if not cutter.complete:
+        raise BadForm
+
+
+class Pouring:
+    """Hands the pieces of a file to disk, many at a time and not on the event loop."""
+
+    def __init__(self, coming: Receiving) -> None:
+        self.coming = coming
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size >= PIECE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        data, self._pieces, self._size = b"".join(self._pieces), [], 0
+        await run_in_threadpool(self.coming.write, data)
+
+
+# --- Streamlit's uploads ---------------------------------------------------------------------------
+
+
+@dataclass
+class _Answer:
+    """What the app answered, kept until it may be sent."""
+
+    messages: list[Message] = field(default_factory=list)
+
+    async def take(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def accepted(self) -> bool:
+        return any(message.get("status") == 204 for message in self.messages)  # noqa: PLR2004
+
+    async def replay(self, send: Send) -> None:
+        for message in self.messages:
+            await send(message)
+
+
+class UploadSpooler:
+    """Streams what a page uploads to disk; Streamlit, which would hold it in memory, gets a pointer.
+
+    Streamlit is asked first, with the pointer in place of the file, so its own checks (session, forged
+    requests) pass before a byte is kept. It hears of a broken upload as of one that was taken back.
+    """
+
+    def __init__(self, app: ASGIApp, get: GetServices) -> None:
+        self.app, self.get = app, get
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = _UPLOAD.search(scope["path"]) if scope["type"] == "http" else None
+        if found and scope["method"] == "PUT":
+            await self._take(scope, receive, send, found[1])
+        elif found and scope["method"] == "DELETE":
+            await self._take_back(scope, receive, send, found[1])
+        else:
+            await self.app(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send, id_: str) -> None:
+        uploads, owner, headers = self.get().uploads, owner_of(HTTPConnection(scope)), Headers(scope=scope)
+        try:
+            form = parts(headers, receive)
+            part = await _file_part(form)
+            _refuse_long(headers, part.file_name or "", uploads.limit)
+            answer = await self._ask(scope, part, boundary_of(headers), pointer(id_))
+            if answer.accepted:
+                await self._keep(scope, form, uploads.receive(part.file_name or "", owner=owner, id_=id_))
+            await answer.replay(send)
+        except ClientDisconnect:
+            return
+        except DiffError as error:
+            await PlainTextResponse(f"{error.message} {error.hint}", _status(error))(scope, receive, send)
+
+    async def _keep(self, scope: Scope, form: AsyncIterator[Part | bytes], coming: Receiving) -> None:
+        """Write what follows to disk; if that fails, tell Streamlit that there is no file."""
+        kept = False
+        try:
+            with coming:
+                pouring = Pouring(coming)
+                async for piece in form:
+                    if isinstance(piece, Part):
+                        raise BadForm
+                    await pouring.add(piece)
+                await pouring.flush()
+                await run_in_threadpool(coming.keep)
+                kept = True
+        finally:
+            if not kept:
+                await self.app({**scope, "method": "DELETE"}, _nothing, _Answer().take)
+
+    async def _ask(self, scope: Scope, part: Part, boundary: bytes, content: bytes) -> _Answer:
+        """What Streamlit answers to a small file of the same name."""
+        body = b"\r\n".join([b"--" + boundary, *part.headers, b"", content, b"--" + boundary + b"--", b""])
+        small = {**scope, "headers": [each for each in scope["headers"] if each[0] not in (b"content-length", b"transfer-encoding")]}
+        small["headers"].append((b"content-length", str(len(body)).encode()))
+        answer = _Answer()
+        await self.app(small, _messages([{"type": "http.request", "body": body, "more_body": False}]), answer.take)
+        return answer
+
+    async def _take_back(self, scope: Scope, receive: Receive, send: Send, id_: str) -> None:
+        answer = _Answer()
+        await self.app(scope, receive, answer.take)
+        if answer.accepted:
+            await run_in_threadpool(self.get().uploads.remove, id_, owner_of(HTTPConnection(scope)))
+        await answer.replay(send)
+
+
+async def _file_part(form: AsyncIterator[Part | bytes]) -> Part:
+    async for each in form:
+        if isinstance(each, Part) and each.file_name is not None:
+            return each
+    raise BadForm
+
+
+def _refuse_long(headers: Headers, name: str, limit: int) -> None:
+    said = headers.get("content-length", "")
+    if said.isdigit() and int(said) > limit + PIECE:
+        raise UploadTooLarge(name, limit)
+
+
+def _status(error: DiffError) -> int:
+    return 413 if isinstance(error, UploadTooLarge) else 507 if not isinstance(error, SourceError) else 400
+
+
+def _messages(messages: Iterable[Message]) -> Receive:
+    left = iter(messages)
+
+    async def receive() -> Message:
+        return next(left, {"type": "http.disconnect"})
+
+    return receive
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}

@@ -1,0 +1,250 @@
+"""What a server is made of: settings from the environment; one store, one engine, the jobs and uploads of a process."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffing import export
+from diffing.engines.duckdb import DuckDBEngine
+from diffing.errors import DiffError
+from diffing.jobs import Files, Jobs
+from diffing.result import Change, Result
+from diffing.store import Lease, Store, claimed
+from diffing.uploads import Uploads
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+MEMORY_SHARE = 0.6
+"""The share of the machine's memory that all comparisons may take together, if no limit is set."""
+
+
+class SettingsError(DiffError):
+    """A setting that makes no sense."""
+
+
+class NotOffered(DiffError):
+    """A form of a result that can't be had."""
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _size(text: str) -> int:
+    """Bytes of an amount such as 10GB, 512 MiB or 1000."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]i?)?b?", text.lower())
+    if not found or float(found[1]) <= 0:
+        raise ValueError("an amount such as 10GB or 500MB")
+    return int(float(found[1]) * UNITS[found[2] or ""])
+
+
+def _memory(text: str) -> str:
+    _size(text)
+    return text
+
+
+def _whole(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 1024:  # noqa: PLR2004
+        raise ValueError("a whole number from 1 to 1024")
+    return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < math.inf:
+        raise ValueError("a number above zero")
+    return number
+
+
+_READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "DIFFING_HOME": ("home", _folder),
+    "DIFFING_METRICS": ("metrics", _folder),
+    "DIFFING_WORKERS": ("workers", _whole),
+    "DIFFING_MEMORY_LIMIT": ("memory_limit", _memory),
+    "DIFFING_THREADS": ("threads", _whole),
+    "DIFFING_STORE_LIMIT": ("store_limit", _size),
+    "DIFFING_STORE_DAYS": ("store_days", _above_zero),
+    "DIFFING_UPLOAD_LIMIT": ("upload_limit", _size),
+    "DIFFING_UPLOAD_QUOTA": ("upload_quota", _size),
+    "DIFFING_UPLOAD_HOURS": ("upload_hours", _above_zero),
+    "DIFFING_TOKEN": ("token", str),
+}
+"""Variable to field, and what reads it. An empty variable counts as none."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server runs. Sizes are in bytes."""
+
+    home: Path = Path("store").absolute()
+    """Where results, uploads and the list of jobs are."""
+    metrics: Path = Path("metrics.toml").absolute()
+    workers: int = 2
+    """Comparisons that run at the same time."""
+    memory_limit: str | None = None
+    """For each comparison, as DuckDB writes it; None: a share of 60% of the machine's memory."""
+    threads: int | None = None
+    """For each comparison; None: all cores."""
+    store_limit: int = 10 * 10**9
+    store_days: float = 30
+    """Days after which a result that nobody opened, and a job, is forgotten."""
+    upload_limit: int = 4 * 10**9
+    """Of one file."""
+    upload_quota: int = 20 * 10**9
+    """Of all files together."""
+    upload_hours: float = 24
+    token: str | None = field(default=None, repr=False)
+    """What everybody must show; None: the server is open to all who reach it."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """The settings that the variables say.
+
+        Raises:
+            SettingsError: one of them makes no sense.
+        """
+        found = {}
+        for variable, (name, read) in _READERS.items():
+            if text := environment.get(variable, "").strip():
+                try:
+                    found[name] = read(text)
+                except ValueError as error:
+                    raise SettingsError(f"{variable} is “{text}”.", f"It must be {error}.") from error
+        return cls(**found)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form in which the rows of a result can be had."""
+
+    suffix: str
+    media_type: str
+    writer: str
+    """The function of `export` that writes it."""
+
+
+FORMS: Mapping[str, Form] = {
+    "csv": Form(".csv", "text/csv; charset=utf-8", "write_csv"),
+    "parquet": Form(".parquet", "application/vnd.apache.parquet", "write_parquet"),
+    "json": Form(".jsonl", "application/x-ndjson", "write_json_lines"),
+    "xlsx": Form(".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "write_xlsx"),
+}
+CHANGES = (Change.ADDED, Change.REMOVED, Change.CHANGED)
+
+
+class Services:
+    """All that one server holds on to. Close it before the process ends."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises StoreError if another server uses the same folder."""
+        self.settings = settings
+        home = settings.home
+        with ExitStack() as opened:
+            opened.enter_context(claimed(home))
+            self.uploads = Uploads(home, limit=settings.upload_limit, quota=settings.upload_quota, hours=settings.upload_hours)
+            self.files = Files(home, settings.metrics, self.uploads)
+            self.store = Store(home, limit=settings.store_limit, days=settings.store_days)
+            opened.callback(self.store.close)
+            self.engine = DuckDBEngine(memory_limit=settings.memory_limit or _memory_share(settings.workers), threads=settings.threads)
+            self.jobs = self._jobs()
+            opened.callback(self.jobs.close)
+            self._opened = opened.pop_all()
+
+    def _jobs(self) -> Jobs:
+        return Jobs(
+            self.settings.home,
+            files=self.files,
+            store=self.store,
+            engine=self.engine,
+            workers=self.settings.workers,
+            days=self.settings.store_days,
+            after=self._make_csv,
+        )
+
+    def _make_csv(self, result_id: str) -> None:
+        with self.store.lease(result_id) as lease:
+            self.download(lease, "csv")
+
+    def download(self, lease: Lease, form: str = "csv", changes: Iterable[str] = ()) -> Path:
+        """The rows of a result as a file (see FORMS): made once, kept as long as the result.
+
+        `changes` asks for rows of some fates only; none means all.
+
+        Raises:
+            NotOffered: this form can't be had.
+            StoreError: there is no room for it.
+        """
+        wanted = [each for each in CHANGES if each in set(changes)] or list(CHANGES)
+        suffix = FORMS[form].suffix
+        if len(wanted) == len(CHANGES):
+            return self.store.file(lease, f"rows{suffix}", _writer(form))
+        if form != "csv":
+            raise NotOffered(f"Rows of some fates only can't be had as {form}.", "Ask for format=csv, or leave out change=.")
+        whole = self.download(lease, form)
+        return self.store.file(lease, f"rows-{'-'.join(wanted)}{suffix}", lambda _, path: _copy_rows(whole, path, wanted))
+
+    def close(self) -> None:
+        """Stop the jobs and let go of the folder."""
+        self._opened.close()
+
+
+def _writer(form: str) -> Callable[[Result, Path], None]:
+    found: Callable[[Result, Path], None] | None = getattr(export, FORMS[form].writer, None)
+    if found is None:
+        raise NotOffered(f"Results can't be had as {form}.", "Ask for csv, parquet or json.")
+    return found
+
+
+def _copy_rows(whole: Path, path: Path, changes: Iterable[str]) -> None:
+    """Copy the header and the records of some fates from a diffed CSV, whose first cell is the fate."""
+    starts = tuple(f"{change},".encode() for change in changes)
+    inside, keep = False, True
+    with whole.open("rb") as rows, path.open("wb") as out:
+        for number, line in enumerate(rows):
+            if number and not inside:
+                keep = line.startswith(starts)
+            inside ^= line.count(b'"') % 2 == 1
+            if keep:
+                out.write(line)
+
+
+def _memory_share(workers: int) -> str:
+    """What each comparison may take when all of them, and the totals of one, run together."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{int(machine * MEMORY_SHARE) // (workers + 1) >> 20}MiB"
+
+
+_SHARED = vars(sys)
+"""Where the one `Services` is: unlike this module, `sys` is not loaded anew when the source changes."""
+
+
+def services() -> Services:
+    """The services of this process, opened at the first call.
+
+    Raises:
+        DiffError: the settings make no sense, or another server uses the same folder.
+    """
+    with _SHARED.setdefault("_diffing_lock", threading.Lock()):
+        if "_diffing_services" not in _SHARED:
+            _SHARED["_diffing_services"] = Services(Settings.from_environment())
+        found: Services = _SHARED["_diffing_services"]
+        return found
+
+
+def close_services() -> None:
+    """Close the services of this process, if there are any."""
+    with _SHARED.setdefault("_diffing_lock", threading.Lock()):
+        found = _SHARED.pop("_diffing_services", None)
+    if found:
+        found.close()

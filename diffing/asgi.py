@@ -16,8 +16,9 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -30,7 +31,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffing.errors import DiffError, SourceError
 from diffing.services import Services, close_services, services
-from diffing.uploads import OWNER_COOKIE, Receiving, Uploads, UploadTooLarge, pointer
+from diffing.uploads import OWNER_COOKIE, Receiving, Upload, Uploads, UploadTooLarge, pointer
 
 API = "/api/"
 HEALTH = "/_stcore/health"
@@ -62,8 +63,10 @@ def middleware(get: GetServices) -> list[Middleware]:
 async def lifespan(app: object) -> AsyncIterator[dict[str, Any]]:
     """The services of this process are there as long as its server runs."""
     await run_in_threadpool(services)
-    yield {}
-    await run_in_threadpool(close_services)
+    try:
+        yield {}
+    finally:
+        await run_in_threadpool(close_services)
 
 
 def owner_of(connection: HTTPConnection) -> str:
@@ -89,7 +92,7 @@ class SafeHeaders:
         "cross-origin-resource-policy": "same-origin",
     }
     PAGES = {"content-security-policy": "frame-ancestors 'self'"}
-    DATA = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'; sandbox"}
+    DATA = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -121,7 +124,7 @@ class TokenGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         token = None if scope["type"] == "lifespan" else self.get().settings.token
-        if token is None or scope["path"].endswith(HEALTH):
+        if token is None or scope["path"] == HEALTH:
             return await self.app(scope, receive, send)
         connection = HTTPConnection(scope)
         asked, rest = _without_token(scope["query_string"])
@@ -182,8 +185,7 @@ def _welcome(scope: Scope, query: bytes, token: str) -> Response:
     A page that goes on by itself, not a redirect: after a link from another site, a browser would
     not send a strict cookie along with the redirect.
     """
-    address = scope["path"] + (f"?{query.decode()}" if query else "")
-    address = "/" + address.lstrip("/")
+    address = "/" + quote(scope["path"].lstrip("/")) + (f"?{query.decode()}" if query else "")
     page = f'<!doctype html><meta http-equiv="refresh" content="0;url={html.escape(address)}"><title>CSV Diffing</title>'
     response = HTMLResponse(page, headers={"cache-control": "no-store"})
     response.set_cookie(TOKEN_COOKIE, _cookie_for(token), max_age=YEAR, httponly=True, samesite="strict", secure=_is_secure(scope))
@@ -358,22 +360,38 @@ async def parts(headers: Headers, receive: Receive) -> AsyncIterator[Part | byte
 
 
 class Pouring:
-    """Hands the pieces of a file to disk, many at a time and not on the event loop."""
+    """A file on its way to disk, many pieces at a time and never on the event loop.
 
-    def __init__(self, coming: Receiving) -> None:
-        self.coming = coming
+    To be used in an `async with`; leaving that without `keep` discards the file.
+    """
+
+    def __init__(self, uploads: Uploads, name: str, *, owner: str, id_: str | None = None) -> None:
+        self._begin = partial(uploads.receive, name, owner=owner, id_=id_)
         self._pieces: list[bytes] = []
         self._size = 0
 
+    async def __aenter__(self) -> Pouring:
+        self._coming: Receiving = await run_in_threadpool(self._begin)
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        await run_in_threadpool(self._coming.discard)
+
     async def add(self, piece: bytes) -> None:
+        """Take the next piece."""
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size >= PIECE:
-            await self.flush()
+            await self._flush()
 
-    async def flush(self) -> None:
+    async def keep(self) -> Upload:
+        """The file is complete."""
+        await self._flush()
+        return await run_in_threadpool(self._coming.keep)
+
+    async def _flush(self) -> None:
         data, self._pieces, self._size = b"".join(self._pieces), [], 0
-        await run_in_threadpool(self.coming.write, data)
+        await run_in_threadpool(self._coming.write, data)
 
 
 # --- Streamlit's uploads ---------------------------------------------------------------------------
@@ -417,36 +435,35 @@ class UploadSpooler:
             await self.app(scope, receive, send)
 
     async def _take(self, scope: Scope, receive: Receive, send: Send, id_: str) -> None:
-        uploads, owner, headers = self.get().uploads, owner_of(HTTPConnection(scope)), Headers(scope=scope)
+        uploads, headers = self.get().uploads, Headers(scope=scope)
         try:
             form = parts(headers, receive)
             part = await _file_part(form)
-            _refuse_long(headers, part.file_name or "", uploads.limit)
-            answer = await self._ask(scope, part, boundary_of(headers), pointer(id_))
-            if answer.accepted:
-                await self._keep(scope, form, uploads.receive(part.file_name or "", owner=owner, id_=id_))
+            name = part.file_name or ""
+            _refuse_long(headers, name, uploads.limit)
+            async with Pouring(uploads, name, owner=owner_of(HTTPConnection(scope)), id_=id_) as pouring:
+                answer = await self._ask(scope, part, boundary_of(headers), pointer(id_))
+                if answer.accepted:
+                    await self._pour(scope, form, pouring)
             await answer.replay(send)
         except ClientDisconnect:
             return
         except DiffError as error:
             await PlainTextResponse(f"{error.message} {error.hint}", _status(error))(scope, receive, send)
 
-    async def _keep(self, scope: Scope, form: AsyncIterator[Part | bytes], coming: Receiving) -> None:
+    async def _pour(self, scope: Scope, form: AsyncIterator[Part | bytes], pouring: Pouring) -> None:
         """Write what follows to disk; if that fails, tell Streamlit that there is no file."""
         kept = False
         try:
-            with coming:
-                pouring = Pouring(coming)
-                async for piece in form:
-                    if isinstance(piece, Part):
-                        raise BadForm
-                    await pouring.add(piece)
-                await pouring.flush()
-                await run_in_threadpool(coming.keep)
-                kept = True
+            async for piece in form:
+                if isinstance(piece, Part):
+                    raise BadForm
+                await pouring.add(piece)
+            await pouring.keep()
+            kept = True
         finally:
             if not kept:
-                await self.app({**scope, "method": "DELETE"}, _nothing, _Answer().take)
+                await self.app({**scope, "method": "DELETE"}, _messages([]), _Answer().take)
 
     async def _ask(self, scope: Scope, part: Part, boundary: bytes, content: bytes) -> _Answer:
         """What Streamlit answers to a small file of the same name."""
@@ -489,7 +506,3 @@ def _messages(messages: Iterable[Message]) -> Receive:
         return next(left, {"type": "http.disconnect"})
 
     return receive
-
-
-async def _nothing() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}

@@ -63,7 +63,7 @@ class ColumnPair:
     nulls: tuple[str, ...] = ()
     """Texts that mean null."""
     old_format: str | None = None
-    """How dates of the old file are spelled (strptime); None: ISO 8601 as in `grammar`."""
+    """How dates of the old file may be spelled (strptime), beside ISO 8601 as in `grammar`."""
     new_format: str | None = None
     by_value: bool = False
     """For key columns: match numbers or dates by value, not as text."""

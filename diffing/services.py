@@ -67,6 +67,12 @@ def _above_zero(text: str) -> float:
     return number
 
 
+def _token(text: str) -> str:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("made of ASCII letters, digits and signs, without spaces")
+    return text
+
+
 _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DIFFING_HOME": ("home", _folder),
     "DIFFING_METRICS": ("metrics", _folder),
@@ -78,7 +84,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DIFFING_UPLOAD_LIMIT": ("upload_limit", _size),
     "DIFFING_UPLOAD_QUOTA": ("upload_quota", _size),
     "DIFFING_UPLOAD_HOURS": ("upload_hours", _above_zero),
-    "DIFFING_TOKEN": ("token", str),
+    "DIFFING_TOKEN": ("token", _token),
 }
 """Variable to field, and what reads it. An empty variable counts as none."""
 
@@ -120,7 +126,8 @@ class Settings:
                 try:
                     found[name] = read(text)
                 except ValueError as error:
-                    raise SettingsError(f"{variable} is “{text}”.", f"It must be {error}.") from error
+                    what = "" if name == "token" else f" is “{text}”, which"
+                    raise SettingsError(f"{variable}{what} can't be used.", f"It must be {error}.") from error
         return cls(**found)
 
 

@@ -104,15 +104,19 @@ class Sql:
         return let("num", number, let("digits", digits, f"CASE WHEN digits = '' THEN '0e0' ELSE {written} END"))
 
     def instant(self, text: str, format_: str | None) -> str:
-        """The canonical text of a date or timestamp; NULL if the text is none."""
-        if format_ is not None:
-            return f"CAST({self.spelling.strptime(text, self.bind(format_))} AS VARCHAR)"
+        """The canonical text of a date or timestamp, by the named format or else ISO 8601; NULL if it is none.
+
+        A text that equals a canonical form reads as one itself, so that no text is taken for a date.
+        """
         local = self.spelling.matches(text, _quoted(grammar.LOCAL_TIMESTAMP))
         absolute = self.spelling.matches(text, _quoted(grammar.OFFSET_TIMESTAMP))
-        return (
+        iso = (
             f"CASE WHEN {local} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS VARCHAR)"
             f" WHEN {absolute} THEN {self.spelling.utc(text)} END"
         )
+        if format_ is None:
+            return iso
+        return f"coalesce(CAST({self.spelling.strptime(text, self.bind(format_))} AS VARCHAR), {iso})"
 
     # --- keys ------------------------------------------------------------------------------------
 

@@ -136,10 +136,14 @@ class Receiving:
     def __enter__(self) -> Receiving:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def discard(self) -> None:
+        """The file is not wanted, unless it was kept."""
         self._file.close()
         self._uploads._settle(self)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.discard()
 
 
 class Uploads:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -208,11 +208,15 @@ def read_number(text: str) -> Number | None:
 
 
 def read_date(text: str, spelling: str | None = None) -> Moment | None:
-    """The date or timestamp a cell is, as ISO 8601 or in a strptime format; None if it is text."""
-    if not spelling and not _DATE.fullmatch(text):
-        return None
+    """The date or timestamp a cell is, in a strptime format or else as ISO 8601; None if it is text."""
+    return (_moment(lambda: datetime.strptime(text, spelling)) if spelling else None) or (
+        _moment(lambda: datetime.fromisoformat(text)) if _DATE.fullmatch(text) else None
+    )
+
+
+def _moment(read: Callable[[], datetime]) -> Moment | None:
     try:
-        moment = datetime.strptime(text, spelling) if spelling else datetime.fromisoformat(text)
+        moment = read()
     except ValueError:
         return None
     offset = moment.utcoffset()

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import reduce
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,17 +36,14 @@ COMBINED = 24
 """Columns that are tried in sets with others; every column is tried alone."""
 BEAM = 40
 """Sets of each size to which another column is added."""
-MARGIN = 1.5
-"""Sets are given up that cost so much more than a set that was found."""
-ROUNDS, POOL = 6, 6
-"""Searches, and sets that each of them hands on to be tried on the whole files."""
-KEPT = 12
-"""Columns read from the whole files, or as many as the first sets need."""
+POOL = 6
+"""Sets that a search hands on to be tried on the whole files."""
 PICKED = 20_000
 """Rows of each file, picked by their key, on which a set is weighed."""
+SURE = 0.8
+"""A single column by which so much of a file is found again is taken without trying others."""
 CHECKED = 16 << 20
 """Bytes up to which a file is checked before it is read; a larger one is read as well as it goes."""
-MEMORY = "1GiB"
 NEAR = 1e-5
 """Relative distance within which two numbers count as the same in weighing."""
 
@@ -55,6 +51,21 @@ Columns = tuple[int, ...]
 """A set of columns, as ascending positions in `Plan.pairs`."""
 Rows = Mapping[int, Sequence[Hashable]]
 """The cells of some rows, by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """How hard to look."""
+
+    margin: float
+    """Sets are given up that cost so much more than a set that was found."""
+    columns: int
+    """Columns read from the whole files, or as many as the first sets need and two."""
+    rounds: int
+    """Searches at most."""
+
+
+QUICK, THOROUGH = _Effort(margin=0.3, columns=6, rounds=1), _Effort(margin=1.0, columns=12, rounds=6)
 
 
 class Watched(Protocol):
@@ -107,7 +118,8 @@ class KeySuggestion:
             return ""
         if not self.overlap:
             return "none of the keys is in both files"
-        return f"{max(int(self.overlap * 1000) / 10, 0.1)}% of the keys are in both files"
+        share = int(self.overlap * 1000) / 10
+        return f"{share or 'less than 0.1'}% of the keys are in both files"
 
     def _nulls(self) -> str:
         if not self.null_rows_old and not self.null_rows_new:
@@ -124,7 +136,14 @@ def _all_but(repeats: int, rows: int, side: str) -> str:
 
 
 def suggest_keys(
-    old: Source, new: Source, *, workdir: Path, rename: Mapping[str, str] = {}, most: int = 3, watch: Watched | None = None
+    old: Source,
+    new: Source,
+    *,
+    workdir: Path,
+    rename: Mapping[str, str] = {},
+    ignore: Sequence[str] = (),
+    most: int = 3,
+    watch: Watched | None = None,
 ) -> list[KeySuggestion]:
     """Sets of columns that could be the key, best first.
 
@@ -132,18 +151,30 @@ def suggest_keys(
     the end don't stop the advice; it is then from a sample.
 
     Raises:
-        PlanError: the files have no column in common, or a renamed column is none.
+        PlanError: the files have no column in common, or a renamed or ignored column is none.
     """
-    plan = make_plan(old, new, Choices(rename=rename))
-    search = _Search(plan, watch)
-    guesses = search.sets()
+    stage = _stages(watch)
+    stage("looking for a key in a sample")
+    table, sample = _sampled(make_plan(old, new, Choices(rename=rename, ignore=tuple(ignore))))
+    guesses = _sets(table, sample, QUICK)
     if not guesses:
         return []
     try:
-        with _connected(plan, workdir) as con:
-            return _suggestions(search, _Tables(con, search, guesses, workdir), most)
+        with _connected(workdir) as con:
+            files, weighed = _tried(con, table, sample, QUICK if len(guesses[0]) == 1 else THOROUGH, workdir, stage)
+            stage("checking the key on the whole files")
+            return [files.suggestion(columns) for columns in _best(table, weighed)[:most]]
     except _unreadable():
-        return [search.suggestion(columns) for columns in guesses[:most]]
+        return [_from_sample(table, sample, columns) for columns in guesses[:most]]
+
+
+def _stages(watch: Watched | None) -> Callable[[str], None]:
+    def stage(name: str) -> None:
+        if watch:
+            watch.check()
+            watch.report(name, None)
+
+    return stage
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
@@ -163,7 +194,7 @@ NAME_COSTS = {
     2.0: "value values amount price cost total sum count qty quantity share rate score average avg mean min max change"
     " updated modified changed created exported loaded note notes comment comments remark remarks text description",
 }
-"""What a column costs in a key, by the words of its name; 1 without any. The dearest word but the last counts first."""
+"""What a column costs in a key by the last of these words in its name; 1 without any."""
 _COST_OF = {word: cost for cost, words in NAME_COSTS.items() for word in words.split()}
 
 
@@ -219,80 +250,88 @@ def _shapes(plan: Plan, pair: ColumnPair) -> set[Shape]:
 # --- the search on a sample ----------------------------------------------------------------------
 
 
-class _Search:
-    """Finds sets of columns that tell the rows of a sample apart; the sample grows."""
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is known of the paired columns before a whole file is read."""
 
-    def __init__(self, plan: Plan, watch: Watched | None) -> None:
-        self.plan, self.pairs, self.watch = plan, plan.pairs, watch
-        self.stage("looking for a key in a sample")
-        old, new = _thinned(sample_rows(plan.old)), _thinned(sample_rows(plan.new))
-        self.shapes = [_shapes(plan, pair) for pair in self.pairs]
-        self.cuts = [_by_value(shapes) for shapes in self.shapes]
-        texts = [(_texts(old, p.old, cut), _texts(new, p.new, cut)) for p, cut in zip(self.pairs, self.cuts, strict=True)]
-        self.traits = [
-            _trait(pair, self.shapes[i], i / len(self.pairs), *texts[i]) for i, pair in enumerate(self.pairs)
-        ]
-        self.sides: list[dict[int, list[Hashable]]] = [{i: list(each[side]) for i, each in enumerate(texts)} for side in (0, 1)]
-        self.usable = list(range(len(self.pairs)))
+    plan: Plan
+    shapes: list[set[Shape]]
+    cuts: list[str | None]
+    traits: list[_Trait]
 
-    def stage(self, name: str) -> None:
-        if self.watch:
-            self.watch.check()
-            self.watch.report(name, None)
+    @property
+    def pairs(self) -> tuple[ColumnPair, ...]:
+        return self.plan.pairs
 
     def cost(self, columns: Columns) -> float:
         return sum(self.traits[i].cost for i in columns)
 
-    def liked(self) -> list[int]:
-        """The usable columns, those first that a person would take into a key."""
-        return sorted(self.usable, key=lambda i: self.traits[i].cost + 9 * (self.traits[i].chance == 1))
-
-    def keep(self, columns: Iterable[int]) -> None:
-        """Search among these columns only from here on."""
-        self.usable = sorted(columns)
-
-    def learn(self, side: int, rows: Iterable[Sequence[Hashable]]) -> None:
-        """Add rows, given as the cells of the usable columns."""
-        for row in rows:
-            for i, cell in zip(self.usable, row, strict=True):
-                self.sides[side][i].append(cell)
-
-    def sets(self) -> list[Columns]:
-        """Sets that confuse few rows of the sample, those first that a person would like best."""
-        walk = _Walk(self, [_coded(side, self.usable) for side in self.sides])
-        found = walk.sets()
-        return sorted(found, key=lambda columns: (self.cost(columns) + 20 * found[columns], columns))
-
-    def suggestion(self, columns: Columns) -> KeySuggestion:
-        """What the sample alone says of a set."""
-        keys = [Counter(zip(*(side[i] for i in columns), strict=True)) for side in self.sides]
-        rows = [each.total() for each in keys]
-        unique = [sum(n == 1 for n in each.values()) / (each.total() or 1) for each in keys]
-        nulls = [sum(n for key, n in each.items() if "" in key) for each in keys]
-        common, fewest = len(keys[0].keys() & keys[1].keys()), min(len(keys[0]), len(keys[1]))
-        return KeySuggestion(self.names(columns), *rows, *unique, *nulls, common / (fewest or 1), verified=False)
-
     def names(self, columns: Columns) -> tuple[str, ...]:
         return tuple(self.pairs[i].name for i in columns)
+
+    def numbers(self, columns: Iterable[int]) -> list[int]:
+        """Those columns in which both files hold numbers that may have fractions."""
+        return [i for i in columns if self.pairs[i].type is ColumnType.NUMBER and self.shapes[i] != {Shape.INTEGER}]
+
+    def liked(self, columns: Iterable[int]) -> list[int]:
+        """The columns, those first that a person would take into a key."""
+        return sorted(columns, key=lambda i: self.traits[i].cost + 9 * (self.traits[i].chance == 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Some rows of both files: old, new. Cells are texts, or hashes of rows that came later."""
+
+    old: Rows
+    new: Rows
+
+    def of(self, columns: Iterable[int]) -> _Sample:
+        """The same rows with these columns only."""
+        wanted = sorted(columns)
+        return _Sample(*({i: side[i] for i in wanted} for side in (self.old, self.new)))
+
+    def with_rows(self, old: Iterable[Sequence[Hashable]], new: Iterable[Sequence[Hashable]]) -> _Sample:
+        """The sample with more rows, given as the cells of its columns."""
+        return _Sample(_longer(self.old, old), _longer(self.new, new))
+
+
+def _longer(side: Rows, rows: Iterable[Sequence[Hashable]]) -> Rows:
+    columns = list(zip(*rows, strict=True)) or [()] * len(side)
+    return {i: [*cells, *more] for (i, cells), more in zip(side.items(), columns, strict=True)}
+
+
+def _sampled(plan: Plan) -> tuple[_Table, _Sample]:
+    shapes = [_shapes(plan, pair) for pair in plan.pairs]
+    cuts = [_by_value(each) for each in shapes]
+    rows = _thinned(sample_rows(plan.old)), _thinned(sample_rows(plan.new))
+    old = {i: _texts(rows[0], pair.old, cut) for i, (pair, cut) in enumerate(zip(plan.pairs, cuts, strict=True))}
+    new = {i: _texts(rows[1], pair.new, cut) for i, (pair, cut) in enumerate(zip(plan.pairs, cuts, strict=True))}
+    traits = [_trait(pair, shapes[i], i / len(cuts), old[i], new[i]) for i, pair in enumerate(plan.pairs)]
+    return _Table(plan, shapes, cuts, traits), _Sample(old, new)
 
 
 def _thinned(rows: list[list[str]]) -> list[list[str]]:
     """Rows from eight places; neighbours stay together, for they are the most alike."""
-    part = SAMPLE // 8
     if len(rows) <= SAMPLE:
         return rows
-    return [row for i in range(8) for row in rows[len(rows) * i // 8 :][:part]]
+    return [row for i in range(8) for row in rows[len(rows) * i // 8 :][: SAMPLE // 8]]
 
 
 def _texts(rows: Sequence[Sequence[str]], at: int, cut: str | None) -> list[str]:
     return [re.sub(cut, "", row[at]) if cut else row[at] for row in rows]
 
 
-def _coded(side: Rows, usable: Sequence[int]) -> dict[int, list[int]]:
-    """The distinct rows, with a small number for each text of a column."""
-    rows = list(dict.fromkeys(zip(*(side[i] for i in usable), strict=True)))
-    columns = zip(*rows, strict=True) if rows else ([] for _ in usable)
-    return {i: _numbered(cells) for i, cells in zip(usable, columns, strict=True)}
+def _sets(table: _Table, sample: _Sample, effort: _Effort) -> list[Columns]:
+    """Sets that confuse few rows of the sample, those first that a person would like best."""
+    found = _Walk(table, effort, _coded(sample.old), _coded(sample.new)).sets()
+    return sorted(found, key=lambda columns: (table.cost(columns) + 20 * found[columns], columns))
+
+
+def _coded(side: Rows) -> dict[int, list[int]]:
+    """The distinct rows, with a small number for each cell."""
+    rows = list(dict.fromkeys(zip(*side.values(), strict=True)))
+    columns = list(zip(*rows, strict=True)) or [()] * len(side)
+    return {i: _numbered(cells) for i, cells in zip(side, columns, strict=True)}
 
 
 def _numbered(cells: Iterable[Hashable]) -> list[int]:
@@ -300,12 +339,30 @@ def _numbered(cells: Iterable[Hashable]) -> list[int]:
     return [numbers.setdefault(cell, len(numbers)) for cell in cells]
 
 
+def _from_sample(table: _Table, sample: _Sample, columns: Columns) -> KeySuggestion:
+    """What the sample alone says of a set."""
+    old, new = (Counter(zip(*(side[i] for i in columns), strict=True)) for side in (sample.old, sample.new))
+    rows = old.total(), new.total()
+    alone = [sum(n == 1 for n in keys.values()) for keys in (old, new)]
+    nulls = [sum(n for key, n in keys.items() if "" in key) for keys in (old, new)]
+    overlap = len(old.keys() & new.keys()) / (min(len(old), len(new)) or 1)
+    return _suggestion(table.names(columns), rows, alone, nulls, overlap, verified=False)
+
+
+def _suggestion(
+    names: tuple[str, ...], rows: Sequence[int], alone: Sequence[int], nulls: Sequence[int], overlap: float, *, verified: bool
+) -> KeySuggestion:
+    """A suggestion from counts of the old and the new file; no rows at all are all named."""
+    unique_old, unique_new = (count / of if of else 1.0 for count, of in zip(alone, rows, strict=True))
+    return KeySuggestion(names, rows[0], rows[1], unique_old, unique_new, nulls[0], nulls[1], overlap, verified)
+
+
 class _Walk:
     """One search, from single columns to sets of six."""
 
-    def __init__(self, search: _Search, sides: list[dict[int, list[int]]]) -> None:
-        self.search, self.sides = search, sides
-        self.rows = [max(map(len, side.values()), default=0) for side in sides]
+    def __init__(self, table: _Table, effort: _Effort, old: dict[int, list[int]], new: dict[int, list[int]]) -> None:
+        self.table, self.margin, self.sides = table, effort.margin, (old, new)
+        self.rows = [max(map(len, side.values()), default=0) for side in self.sides]
         self.found: dict[Columns, float] = {}
         self.full: list[set[int]] = []
         self.most_cost = float("inf")
@@ -313,15 +370,13 @@ class _Walk:
 
     def sets(self) -> dict[Columns, float]:
         """The sets found, each with the share of the rows that it confuses, in the worse file."""
-        everything = tuple(range(len(self.search.pairs)))
-        level, usable = [()], self.search.liked()  # type: list[Columns], list[int]
+        level, usable = [()], self.table.liked(self.sides[0])  # type: list[Columns], list[int]
         for _ in range(MOST_COLUMNS):
-            grown = {child: left for parent in level for child, left in self._grown(parent, usable)}
-            level = sorted(grown, key=lambda each: (self.search.cost(each) + 4 * grown[each], each))[:BEAM]
+            grown = {child: confused for parent in level for child, confused in self._grown(parent, usable)}
+            level = sorted(grown, key=lambda each: (self.table.cost(each) + 4 * grown[each], each))[:BEAM]
             usable = usable[:COMBINED]
-        if len(everything) > 1:
-            self.found.pop(everything, None)
-        return self.found
+        whole = len(self.table.pairs)
+        return {columns: confused for columns, confused in self.found.items() if len(columns) < whole or whole == 1}
 
     def _grown(self, parent: Columns, usable: Sequence[int]) -> Iterator[tuple[Columns, float]]:
         """The set with one more column each, where that tells more rows apart but not yet all."""
@@ -334,25 +389,27 @@ class _Walk:
             self.seen.add(child)
             after = [len(set(map(add, groups[side], self.sides[side][i]))) for side in (0, 1)]
             confused = max((rows - keys) / (rows or 1) for rows, keys in zip(self.rows, after, strict=True))
-            if after != before and not self._take(child, confused):
+            if (after != before or not parent) and not self._take(child, confused):
                 yield child, confused
 
     def _groups(self, side: int, columns: Columns) -> list[int]:
         """A number for each row, the same where rows agree in the columns; room is left for one more column."""
         room = max(self.rows) + 1
-        start = [0] * self.rows[side]
-        return reduce(lambda groups, i: [(g + c) * room for g, c in zip(groups, self.sides[side][i], strict=True)], columns, start)
+        groups = [0] * self.rows[side]
+        for i in columns:
+            groups = [(group + code) * room for group, code in zip(groups, self.sides[side][i], strict=True)]
+        return groups
 
     def _worth(self, columns: Columns) -> bool:
-        return self.search.cost(columns) <= self.most_cost and not any(each.issubset(columns) for each in self.full)
+        return self.table.cost(columns) <= self.most_cost and not any(each.issubset(columns) for each in self.full)
 
     def _take(self, columns: Columns, confused: float) -> bool:
         """Whether the set is a key as far as the sample shows."""
-        if confused <= NEARLY:
+        if confused <= NEARLY and any(self.rows):
             self.found[columns] = confused
         if confused <= FULL:
             self.full.append(set(columns))
-            self.most_cost = min(self.most_cost, self.search.cost(columns) + MARGIN)
+            self.most_cost = min(self.most_cost, self.table.cost(columns) + self.margin)
         return confused <= FULL
 
 
@@ -364,16 +421,16 @@ class _Evidence:
     """What the whole files, or rows picked from all over them, say about a set."""
 
     confused: float
-    """Share of the rows whose key other rows have too that are not the same, in the worse file."""
+    """Share of the rows that share their key with a row that is not the same, in the worse file."""
     overlap: float
     alike: float
-    """How much better than by chance rows agree that the key pairs, the key itself included: 1 is fully."""
+    """How much more than by chance rows agree that the key pairs, the key itself included: 1 is fully."""
     others: float
     """The same without the key; 1 if that can't be told."""
 
     @property
     def found(self) -> float:
-        """How much of the smaller table is found again in the other by this key."""
+        """How much of the smaller file is found again in the other by this key."""
         return self.overlap * self.alike * (1 - self.confused)
 
     @property
@@ -385,183 +442,196 @@ class _Evidence:
         return self.found - 0.05 * cost - min(100 * self.confused, 0.05) - 2 * self.confused
 
 
-def _suggestions(search: _Search, tables: _Tables, most: int) -> list[KeySuggestion]:
-    weighed = _weighed(search, tables)
-    scores = {columns: each.score(search.cost(columns)) for columns, each in weighed.items() if each.confused <= NEARLY and not each.misleading}
-    best = sorted(scores, key=lambda columns: (-scores[columns], columns))
-    lean = [each for i, each in enumerate(best) if not any(set(each) > set(better) for better in best[:i])]
-    near = [each for each in lean if weighed[each].found >= weighed[lean[0]].found / 2]
-    search.stage("checking the key on the whole files")
-    return [tables.suggestion(columns) for columns in near[:most]]
+def _best(table: _Table, weighed: Mapping[Columns, _Evidence]) -> list[Columns]:
+    """The sets that can be suggested, best first: none that is worse than a part of it, or much worse than the first."""
+    scores = {columns: each.score(table.cost(columns)) for columns, each in weighed.items()}
+    good = [columns for columns, each in weighed.items() if each.confused <= NEARLY and not each.misleading]
+    order = sorted(good, key=lambda columns: (-scores[columns], columns))
+    lean = [each for i, each in enumerate(order) if not any(set(each) > set(better) for better in order[:i])]
+    first = weighed[lean[0]] if lean else None
+    return [each for each in lean if first is None or _comparable(weighed[each], first)]
 
 
-def _weighed(search: _Search, tables: _Tables) -> dict[Columns, _Evidence]:
+def _comparable(each: _Evidence, first: _Evidence) -> bool:
+    return each.found >= first.found / 2 and each.confused <= max(first.confused, FULL)
+
+
+def _tried(
+    con: DuckDBPyConnection, table: _Table, sample: _Sample, effort: _Effort, workdir: Path, stage: Callable[[str], None]
+) -> tuple[_Files, dict[Columns, _Evidence]]:
+    """Both files with the columns worth reading, and the evidence from them; a quick look becomes a thorough one if need be."""
+    stage("reading the columns that could be the key")
+    files = _Files(con, table, _kept(table, _sets(table, sample, effort), effort), workdir)
+    weighed = _weighed(table, sample.of(files.columns), files, effort, stage)
+    sure = any(each.confused <= FULL and each.found > SURE for each in weighed.values())
+    if sure or effort is THOROUGH:
+        return files, weighed
+    return _tried(con, table, sample, THOROUGH, workdir, stage)
+
+
+def _weighed(
+    table: _Table, sample: _Sample, files: _Files, effort: _Effort, stage: Callable[[str], None]
+) -> dict[Columns, _Evidence]:
     """The sets worth a try, with what speaks for each."""
     weighed: dict[Columns, _Evidence] = {}
-    for _ in range(ROUNDS):
-        fresh = [columns for columns in search.sets() if columns not in weighed][:POOL]
+    for _ in range(effort.rounds):
+        fresh = [columns for columns in _sets(table, sample, effort) if columns not in weighed][:POOL]
+        failed = []
         for columns in fresh:
-            search.stage("trying keys on the whole files")
-            weighed[columns] = tables.weigh(columns)
-        failed = [columns for columns in fresh if weighed[columns].confused > FULL]
-        if not failed or _settled(search, weighed, failed):
+            stage("trying keys on the whole files")
+            weighed[columns] = files.weigh(columns)
+            if weighed[columns].confused > FULL:
+                failed.append(columns)
+                sample = sample.with_rows(*files.confused_rows())
+        if not failed or _settled(table, weighed, failed):
             break
-        for columns in failed:
-            tables.teach(columns)
     return weighed
 
 
-def _settled(search: _Search, weighed: Mapping[Columns, _Evidence], failed: Sequence[Columns]) -> bool:
+def _settled(table: _Table, weighed: Mapping[Columns, _Evidence], failed: Sequence[Columns]) -> bool:
     """Whether there is a key that no set can beat that is yet to come."""
     good = [columns for columns, each in weighed.items() if each.confused <= FULL and each.found > 0.5]
-    return bool(good) and min(map(search.cost, good)) <= min(map(search.cost, failed)) + 0.5
+    return bool(good) and min(map(table.cost, good)) <= min(map(table.cost, failed)) + 0.5
 
 
-class _Tables:
+class _Files:
     """Both files as one table of hashed cells: `side` (FALSE: old), h0, h1, …, and v0, v1, … where numbers may be near."""
 
-    def __init__(self, con: DuckDBPyConnection, search: _Search, guesses: Sequence[Columns], folder: Path) -> None:
-        self.con, self.search = con, search
-        search.keep(_kept(search, guesses))
-        search.stage("reading the columns that could be the key")
-        self.numbers = [i for i in search.usable if _holds_fractions(search, i)]
-        self.load(folder)
-        rows = con.execute("SELECT count(*) FROM cells").fetchone() or (0,)
+    def __init__(self, con: DuckDBPyConnection, table: _Table, columns: Iterable[int], workdir: Path) -> None:
+        self.con, self.table = con, table
+        self.columns = sorted(columns)
+        self.numbers = table.numbers(self.columns)
+        bound: dict[str, str] = {}
+        with TemporaryDirectory(dir=workdir, prefix="keys-") as copies:
+            old = self._hashed("FALSE", [pair.old for pair in table.pairs], _rows(table.plan.old, "old", Path(copies), bound))
+            new = self._hashed("TRUE", [pair.new for pair in table.pairs], _rows(table.plan.new, "new", Path(copies), bound))
+            con.execute(f"CREATE OR REPLACE TEMP TABLE cells AS {old} UNION ALL {new}", bound)
+        rows = self._counted("SELECT count(*) FROM cells")
         self.every = max(rows[0] // 2 // PICKED, 1)
 
-    def load(self, folder: Path) -> None:
-        plan, bound = self.search.plan, {}  # type: Plan, dict[str, str]
-        with TemporaryDirectory(dir=folder, prefix="keys-") as copies:
-            old = self._hashed("FALSE", [p.old for p in self.search.pairs], _table(plan.old, "old", Path(copies), bound))
-            new = self._hashed("TRUE", [p.new for p in self.search.pairs], _table(plan.new, "new", Path(copies), bound))
-            self.con.execute(f"CREATE TEMP TABLE cells AS {old} UNION ALL {new}", bound)
-
-    def _hashed(self, side: str, at: Sequence[int], table: str) -> str:
+    def _hashed(self, side: str, at: Sequence[int], rows: str) -> str:
         items = [f"{side} AS side"]
-        for i in self.search.usable:
-            cell = _cut_sql(f"c{at[i]}", self.search.cuts[i])
+        for i in self.columns:
+            cut = self.table.cuts[i]
+            cell = f"regexp_replace(c{at[i]}, '{cut}', '')" if cut else f"c{at[i]}"
             items.append(f"CASE WHEN {cell} IS NOT NULL THEN hash({cell}) END AS h{i}")
         items += [f"TRY_CAST(c{at[i]} AS FLOAT) AS v{i}" for i in self.numbers]
-        return f"SELECT {', '.join(items)} FROM ({table})"
-
-    def _picked(self, columns: Columns) -> str:
-        """SQL for all rows of some keys, the same keys in both files; `k` is the key, `r` the row."""
-        everything = ", ".join(f"h{i}" for i in self.search.usable)
-        key = _key(columns)
-        return f"SELECT *, {key} AS k, hash({everything}) AS r FROM cells WHERE {key} % {self.every} = 0"
+        return f"SELECT {', '.join(items)} FROM ({rows})"
 
     def weigh(self, columns: Columns) -> _Evidence:
-        others = [i for i in self.search.usable if i not in columns]
-        row = self.con.execute(self._weighing(columns, others)).fetchone() or ()
-        rows, mixed, keys, (common, pairs) = row[0:2], row[2:4], row[4:6], row[6:8]
-        if not any(rows):
-            return _Evidence(1.0, 0.0, 0.0, 1.0)
-        confused = max((m or 0) / (n or 1) for m, n in zip(mixed, rows, strict=True))
-        agree = dict(zip(others, (count / pairs for count in row[8:]), strict=True)) if pairs else {}
-        return _Evidence(confused, common / (min(keys) or 1), *self._likeness(columns, agree, pairs))
+        """What speaks for a set, from all rows of some of its keys."""
+        self._pick(columns)
+        others = [i for i in self.columns if i not in columns]
+        old, new, old_mixed, new_mixed, old_keys, new_keys, common, pairs, *same = self._counted(self._weighing(others))
+        if not old and not new:
+            return _Evidence(confused=1.0, overlap=0.0, alike=0.0, others=1.0)
+        confused = max(old_mixed / (old or 1), new_mixed / (new or 1))
+        agree = dict(zip(others, (count / pairs for count in same), strict=True)) if pairs else {}
+        alike, without = _likeness(self.table.traits, columns, agree)
+        return _Evidence(confused, common / (min(old_keys, new_keys) or 1), alike, without if pairs >= 20 else 1.0)
 
-    def _weighing(self, columns: Columns, others: Sequence[int]) -> str:
+    def _pick(self, columns: Columns) -> None:
+        """Keep all rows of some keys, the same keys of both files, as `picked`; `k` is the key, `r` the row."""
+        key = _key(columns)
+        self.con.execute(
+            f"CREATE OR REPLACE TEMP TABLE picked AS SELECT *, {key} AS k, {_key(self.columns)} AS r"
+            f" FROM cells WHERE {key} % {self.every} = 0"
+        )
+
+    def _weighing(self, others: Sequence[int]) -> str:
         cells = [f"h{i}" for i in others] + [f"v{i}" for i in others if i in self.numbers]
         sides = [f"any_value({c}) FILTER (NOT side) AS o_{c}, any_value({c}) FILTER (side) AS n_{c}" for c in cells]
+        mixed = "min(r) FILTER (NOT side) <> max(r) FILTER (NOT side) AS o_mixed, min(r) FILTER (side) <> max(r) FILTER (side) AS n_mixed"
         same = [f"count(*) FILTER (o = 1 AND n = 1 AND {self._agree(i)})" for i in others]
-        grouped = ", ".join([*_counts(), *_mixed(), *sides])
-        counted = (
-            "sum(o), sum(n), sum(o) FILTER (o_mixed), sum(n) FILTER (n_mixed), count(*) FILTER (o > 0), count(*) FILTER (n > 0),"
-            " count(*) FILTER (o > 0 AND n > 0), count(*) FILTER (o = 1 AND n = 1)"
-        )
-        return f"SELECT {', '.join([counted, *same])} FROM (SELECT {grouped} FROM ({self._picked(columns)}) GROUP BY k)"
+        counts = f"sum(o), sum(n), sum(o) FILTER (o_mixed), sum(n) FILTER (n_mixed), {KEYS}, count(*) FILTER (o = 1 AND n = 1)"
+        return f"SELECT {', '.join([counts, *same])} FROM (SELECT {', '.join([ROWS, mixed, *sides])} FROM picked GROUP BY k)"
 
     def _agree(self, i: int) -> str:
         same = f"o_h{i} IS NOT DISTINCT FROM n_h{i}"
         near = f"abs(o_v{i} - n_v{i}) <= {NEAR} * greatest(abs(o_v{i}), abs(n_v{i}))"
         return f"({same} OR coalesce({near}, FALSE))" if i in self.numbers else same
 
-    def _likeness(self, columns: Columns, agree: Mapping[int, float], pairs: int) -> tuple[float, float]:
-        """How much better than by chance paired rows agree: with the key, and without it."""
-        traits = self.search.traits
-        key = sum(1 - traits[i].chance for i in columns)
-        room = sum(1 - traits[i].chance for i in agree)
-        gain = max(sum(share - traits[i].chance for i, share in agree.items()), 0.0)
-        labels = [i for i in agree if not traits[i].measure and traits[i].chance < 0.9]
-        others = gain / room if len(labels) > 1 and pairs >= 20 else 1.0
-        return ((key + gain) / (key + room) if key + room else 1.0), others
-
-    def teach(self, columns: Columns) -> None:
-        """Add rows to the sample that this set confuses."""
-        cells = ", ".join(f"h{i}" for i in self.search.usable)
+    def confused_rows(self) -> tuple[list[Sequence[Hashable]], list[Sequence[Hashable]]]:
+        """Rows of each file that the set weighed last confuses; the cells are hashes."""
+        cells = ", ".join(f"h{i}" for i in self.columns)
         of_a_key = "OVER (PARTITION BY side, k ORDER BY r)"
-        numbered = f"SELECT *, row_number() {of_a_key} AS nth, count(*) OVER (PARTITION BY side, k) AS times FROM ({self._picked(columns)})"
+        numbered = f"SELECT *, row_number() {of_a_key} AS nth, count(*) OVER (PARTITION BY side, k) AS times FROM picked"
         query = f"SELECT side, {cells} FROM ({numbered}) WHERE times > 1 AND nth <= 6 ORDER BY k, side, r LIMIT 240"
         rows = self.con.execute(query).fetchall()
-        for side in (0, 1):
-            self.search.learn(side, (row[1:] for row in rows if row[0] == side))
+        return [row[1:] for row in rows if not row[0]], [row[1:] for row in rows if row[0]]
 
     def suggestion(self, columns: Columns) -> KeySuggestion:
         """What the whole files say of a set."""
-        keys = f"SELECT {', '.join(_counts())} FROM (SELECT side, {_key(columns)} AS k FROM cells) GROUP BY k"
-        counted = self._numbers(
-            "SELECT sum(o), sum(n), count(*) FILTER (o = 1), count(*) FILTER (n = 1), count(*) FILTER (o > 0), count(*) FILTER (n > 0),"
-            f" count(*) FILTER (o > 0 AND n > 0) FROM ({keys})"
+        keys = f"SELECT {ROWS} FROM (SELECT side, {_key(columns)} AS k FROM cells) GROUP BY k"
+        old, new, old_alone, new_alone, old_keys, new_keys, common = self._counted(
+            f"SELECT sum(o), sum(n), count(*) FILTER (o = 1), count(*) FILTER (n = 1), {KEYS} FROM ({keys})"
         )
         empty = " OR ".join(f"h{i} IS NULL" for i in columns)
-        nulls = self._numbers(f"SELECT count(*) FILTER (NOT side), count(*) FILTER (side) FROM cells WHERE {empty}")
-        rows, alone, keys_of, common = counted[0:2], counted[2:4], counted[4:6], counted[6]
-        unique = [n / rows[side] if rows[side] else 1.0 for side, n in enumerate(alone)]
-        return KeySuggestion(self.search.names(columns), *rows, *unique, *nulls, common / (min(keys_of) or 1), verified=True)
+        nulls = self._counted(f"SELECT count(*) FILTER (NOT side), count(*) FILTER (side) FROM cells WHERE {empty}")
+        overlap = common / (min(old_keys, new_keys) or 1)
+        return _suggestion(self.table.names(columns), (old, new), (old_alone, new_alone), nulls, overlap, verified=True)
 
-    def _numbers(self, query: str) -> list[int]:
+    def _counted(self, query: str) -> list[int]:
         return [int(each or 0) for each in self.con.execute(query).fetchone() or ()]
 
 
-def _kept(search: _Search, guesses: Sequence[Columns]) -> set[int]:
-    needed = {i for columns in guesses[:POOL] for i in columns}
-    return needed | set([i for i in search.liked() if i not in needed][: max(KEPT - len(needed), 2)])
+ROWS = "count(*) FILTER (NOT side) AS o, count(*) FILTER (side) AS n"
+"""Rows of one key, in each file."""
+KEYS = "count(*) FILTER (o > 0), count(*) FILTER (n > 0), count(*) FILTER (o > 0 AND n > 0)"
+"""Keys of the old file, of the new file, and of both."""
 
 
-def _holds_fractions(search: _Search, i: int) -> bool:
-    return search.pairs[i].type is ColumnType.NUMBER and search.shapes[i] != {Shape.INTEGER}
-
-
-def _key(columns: Columns) -> str:
+def _key(columns: Sequence[int]) -> str:
     return f"hash({', '.join(f'h{i}' for i in columns)})"
 
 
-def _counts() -> list[str]:
-    return ["count(*) FILTER (NOT side) AS o", "count(*) FILTER (side) AS n"]
+def _likeness(traits: Sequence[_Trait], key: Columns, agree: Mapping[int, float]) -> tuple[float, float]:
+    """How much more than by chance paired rows agree: with the key, and without it.
+
+    `agree` has the share of the pairs that agree, for each other column. Without the key it is 1
+    if fewer than two columns of words could show that rows belong together.
+    """
+    of_key = sum(1 - traits[i].chance for i in key)
+    room = sum(1 - traits[i].chance for i in agree)
+    gain = max(sum(share - traits[i].chance for i, share in agree.items()), 0.0)
+    telling = [i for i in agree if not traits[i].measure and traits[i].chance < 0.9]
+    return (of_key + gain) / (of_key + room or 1), gain / room if len(telling) > 1 else 1.0
 
 
-def _mixed() -> list[str]:
-    """Whether rows of one key differ, in each file."""
-    sides = {"o": "NOT side", "n": "side"}
-    return [f"coalesce(min(r) FILTER ({s}) <> max(r) FILTER ({s}), FALSE) AS {name}_mixed" for name, s in sides.items()]
-
-
-def _cut_sql(cell: str, cut: str | None) -> str:
-    return f"regexp_replace({cell}, '{cut}', '')" if cut else cell
+def _kept(table: _Table, guesses: Sequence[Columns], effort: _Effort) -> set[int]:
+    """The columns worth reading from the whole files."""
+    needed = {i for columns in guesses[:POOL] for i in columns}
+    others = [i for i in table.liked(range(len(table.pairs))) if i not in needed]
+    return needed.union(others[: max(effort.columns - len(needed), 2)])
 
 
 # --- reading ---------------------------------------------------------------------------------------
 
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "1GiB",
+    "preserve_insertion_order": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
 
 @contextmanager
-def _connected(plan: Plan, workdir: Path) -> Iterator[DuckDBPyConnection]:
+def _connected(workdir: Path) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
     workdir.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=workdir, prefix="keys-") as spill:
-        config: dict[str, str | bool] = {
-            "memory_limit": MEMORY,
-            "temp_directory": spill,
-            "preserve_insertion_order": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-        with duckdb.connect(config=config) as con:
-            con.execute("SET TimeZone = 'UTC'")
-            yield con
+    with (
+        TemporaryDirectory(dir=workdir, prefix="keys-") as spill,
+        duckdb.connect(config=CONFIG | {"temp_directory": spill}) as con,
+    ):
+        con.execute("SET TimeZone = 'UTC'")
+        yield con
 
 
-def _table(source: Source, side: str, copies: Path, bound: dict[str, str], bad_lines: BadLines | None = None) -> str:
+LENIENTLY = ", strict_mode = false, ignore_errors = true"
+
+
+def _rows(source: Source, side: str, copies: Path, bound: dict[str, str], bad_lines: BadLines | None = None) -> str:
     """SQL that reads a file as c0, c1, …; an empty cell is null.
 
     Every record is checked first if `bad_lines` says what to do with bad ones, or the file is
@@ -571,7 +641,7 @@ def _table(source: Source, side: str, copies: Path, bound: dict[str, str], bad_l
         bound[side] = str(source.path)
         return parquet_select(f"${side}", len(source.columns))
     if bad_lines is None and source.data.stat().st_size > CHECKED:
-        return _csv(source, side, bound, source.data, source.first_line - 1, 1 << 21, ", strict_mode = false, ignore_errors = true")
+        return _csv(source, side, bound, source.data, source.first_line - 1, 1 << 21, LENIENTLY)
     records = check_records(source.body, bad_lines or BadLines.SKIP, copies / f"{side}.csv")
     if not records.rows:
         return "SELECT " + ", ".join(f"CAST(NULL AS VARCHAR) AS c{i}" for i in range(len(source.columns))) + " WHERE FALSE"
@@ -619,17 +689,19 @@ def matches_by_value(
     if not asked:
         return ()
     fill = BadLines.FILL if bad_lines is BadLines.FILL else BadLines.SKIP
-    with _in_words(), _connected(plan, workdir) as con, TemporaryDirectory(dir=workdir, prefix="keys-") as copies:
+    with _in_words(), _connected(workdir) as con, TemporaryDirectory(dir=workdir, prefix="keys-") as copies:
         old_misses = _misses(con, plan.old, [(pair.old, plan.old.columns[pair.old].shape) for pair in asked], Path(copies), fill)
         new_misses = _misses(con, plan.new, [(pair.new, plan.new.columns[pair.new].shape) for pair in asked], Path(copies), fill)
     return tuple(pair.name for pair, o, n in zip(asked, old_misses, new_misses, strict=True) if not o and not n)
 
 
-def _misses(con: DuckDBPyConnection, source: Source, asked: Sequence[tuple[int, Shape]], copies: Path, bad_lines: BadLines) -> list[int]:
+def _misses(
+    con: DuckDBPyConnection, source: Source, asked: Sequence[tuple[int, Shape]], copies: Path, bad_lines: BadLines
+) -> list[int]:
     """For each column asked for, its non-empty cells that are not of the shape that the sample shows."""
     bound: dict[str, str] = {f"shape{i}": SPELLINGS[shape] for i, (_, shape) in enumerate(asked)}
     counts = [f"count(*) FILTER (NOT regexp_full_match(c{at}, $shape{i}))" for i, (at, _) in enumerate(asked)]
-    query = f"SELECT {', '.join(counts)} FROM ({_table(source, 'file', copies, bound, bad_lines)})"
+    query = f"SELECT {', '.join(counts)} FROM ({_rows(source, 'file', copies, bound, bad_lines)})"
     return list(con.execute(query, bound).fetchone() or ())
 
 
@@ -642,4 +714,5 @@ def _in_words() -> Iterator[None]:
     except duckdb.Error as error:
         raise EngineError("The keys of the two files could not be read.", "Check the dialect of both files.") from error
     except OSError as error:
-        raise EngineError(f"The keys could not be read: {error.strerror}.", "Check the free disk space and the rights.") from error
+        why = error.strerror or str(error)
+        raise EngineError(f"The keys could not be read: {why}.", "Check the free disk space and the rights.") from error

@@ -78,7 +78,13 @@ def test_a_given_tolerance_holds_for_whole_numbers_and_zero_is_exact():
     assert compare("10", "12", _with(Tolerance(absolute=1))) is Cell.DIFFERS
     assert compare("100", "101", _with(Tolerance(relative=0.01))) is Cell.TOLERANCE
     assert compare("0.30000000000000004", "0.3", _with(Tolerance())) is Cell.DIFFERS
-    assert compare("0.4", "0.3", _with(Tolerance(absolute=0.1))) is Cell.TOLERANCE
+    assert compare("0.3", "0.2", _with(Tolerance(absolute=0.1))) is Cell.TOLERANCE
+
+
+def test_what_is_at_the_edge_of_a_tolerance_in_doubles_only_or_in_decimals_only_differs():
+    assert compare("0.4", "0.3", _with(Tolerance(absolute=0.1))) is Cell.DIFFERS
+    assert compare("9007199254740993", "9007199254740992", _with(Tolerance(absolute=0.5))) is Cell.DIFFERS
+    assert compare("9007199254740993", "9007199254740992", _with(Tolerance(absolute=1))) is Cell.TOLERANCE
 
 
 def test_no_tolerance_makes_a_number_of_text():
@@ -105,7 +111,8 @@ def test_what_does_not_read_as_a_date_is_text(cell):
 def test_other_spellings_of_dates_are_read_with_a_named_format_only():
     pair = ColumnPair("d", 1, 1, ColumnType.DATE, old_format="%d/%m/%Y")
     assert compare("05/01/2024", "2024-01-05", pair) is Cell.DATE
-    assert compare("2024-01-05", "2024-01-05 00:00", pair) is Cell.DIFFERS
+    assert compare("2024-01-05", "05/01/2024", pair) is Cell.DIFFERS
+    assert compare("2024-01-05", "2024-01-05 00:00", pair) is Cell.DATE
 
 
 def test_the_first_rule_that_makes_cells_the_same_names_it():

@@ -21,7 +21,7 @@ from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair, Plan
 from diffing.result import RULE_WORDS, Summary
 from tests import oracle
-from tests.tables import IDS, Case, Table, cases, cells_of, edited_rows
+from tests.tables import ID, Case, Kind, Table, cases, edited_rows, rows_of
 
 engine = DuckDBEngine(threads=1)
 
@@ -120,10 +120,10 @@ def test_the_engine_agrees_with_the_judge_when_rows_repeat(case, at):
 @st.composite
 def crowded_keys(draw: st.DrawFn) -> Case:
     """A key with more, and one with fewer, than a thousand possible pairs."""
-    cells = [st.sampled_from(("k",) * 9 + ("l",)), cells_of(IDS), st.sampled_from(("", "x", "X"))]
-    rows = draw(st.lists(st.tuples(*cells), min_size=30, max_size=45))
-    old = Table(("k", "v", "w"), tuple(rows))
-    return Case(old, replace(old, rows=tuple(draw(edited_rows(rows, cells)))), key=(0,))
+    kinds = [Kind(("k",) * 9 + ("l",), (str.upper,), ()), ID]
+    rows = draw(rows_of(kinds, draw(st.integers(30, 45))))
+    old = Table(("k", "v"), tuple(rows))
+    return Case(old, replace(old, rows=tuple(draw(edited_rows(rows, kinds)))), key=(0,))
 
 
 @given(case=crowded_keys())

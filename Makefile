@@ -1,0 +1,39 @@
+# make run, make test: each sets up all it needs in .venv and then does what it says.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test demo-data bench check format clean
+
+run: $(VENV)/.run demo-data
+	@if [ -f app.py ]; then $(BIN)/python app.py; else $(BIN)/python -m diffing metric revenue || [ $$? -eq 1 ]; fi
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+demo-data: $(VENV)/.run
+	@$(BIN)/python -m diffing.demo
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.run
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) data/demo store .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.run: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

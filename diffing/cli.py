@@ -84,7 +84,7 @@ def _make_demo(metric: Metric) -> None:
     from diffing.demo import FILES, ensure_demo
 
     if metric.old.name in FILES and metric.new.name in FILES:
-        print(f"Making demo data in {metric.old.parent.name}/ (once, a few seconds) …", file=sys.stderr)
+        print("Making the demo data (once, a few seconds) …", file=sys.stderr)
         ensure_demo(metric.old.parent)
 
 

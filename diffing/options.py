@@ -58,7 +58,7 @@ def _compare_parser() -> argparse.ArgumentParser:
     _dialect(parser)
     rows = parser.add_argument_group("which row is which")
     key = rows.add_mutually_exclusive_group()
-    key.add_argument("--key", metavar="A,B", type=names, help="columns that together name a row (suggested if not given)")
+    key.add_argument("--key", metavar="A,B", type=names, action="extend", help="columns that together name a row (suggested if not given)")
     key.add_argument("--no-key", action="store_true", help="compare whole rows")
     _rules(parser)
     _output(parser)

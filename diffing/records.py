@@ -20,6 +20,9 @@ from diffing.errors import BadLinesError, SourceError
 
 CHUNK = 1 << 18
 """Bytes looked at together."""
+LARGE_FILE = 1 << 22
+LARGE_CHUNK = 1 << 20
+"""The same for files from LARGE_FILE on."""
 MAX_RECORD = 16 << 20
 """The longest record that is read, in bytes; a longer one is refused."""
 BAD_LINES_KEPT = 100
@@ -65,6 +68,8 @@ class Body:
     columns: int
     offset: int
     line: int
+    valid_utf8: bool = False
+    """Whether the file is known to be UTF-8 throughout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +121,7 @@ def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
     """The file in pieces that end where a record seems to end, each with whether it is the last."""
     while True:
         rest = check.rest
-        more = file.read(CHUNK)
+        more = file.read(check.chunk)
         data = rest + more
         if not more:
             check.rest = b""
@@ -150,6 +155,16 @@ def _cut(data: bytes, quote: bytes) -> int:
     return cut
 
 
+@dataclass(frozen=True, slots=True)
+class _Regular:
+    """A chunk of whole records, all with the right number of cells."""
+
+    rows: int
+    lines: int
+    quoted: bool
+    multiline: bool
+
+
 @dataclass
 class _Check:
     """A walk over one file: what was found so far, and the clean copy once one is needed."""
@@ -175,6 +190,7 @@ class _Check:
         dialect = self.body.dialect
         self.delimiter, self.quote = dialect.delimiter.encode(), dialect.quote.encode()
         self.line, self.offset = self.body.line, self.body.offset
+        self.chunk = LARGE_CHUNK if self.body.path.stat().st_size >= LARGE_FILE else CHUNK
         marks = self.delimiter + self.quote + b"\n\r\0" + SEPARATOR
         self.not_marks = bytes(each for each in range(256) if each not in marks)
         self.simple = len(self.delimiter) == 1 and len(self.quote) <= 1
@@ -195,29 +211,47 @@ class _Check:
         """Whether the chunk is regular as it stands; if so it is counted."""
         if not self.simple or self.line_end == b"\r":
             return False
-        if not chunk.isascii() and not _is_utf8(chunk):
+        if not (self.body.valid_utf8 or _is_utf8(chunk)):
             return False
+        found = self._regular_lines(chunk) or self._regular(chunk, last)
+        if found is None:
+            return False
+        self.rows += found.rows
+        self.quoted |= found.quoted
+        self.multiline |= found.multiline
+        self.line += found.lines
+        self.longest = max(self.longest, len(chunk))
+        if self.copy:
+            self.copy.write(chunk)
+        return True
+
+    def _regular_lines(self, chunk: bytes) -> _Regular | None:
+        """The quick look at a large chunk of lines; None if it is not sure."""
+        if len(chunk) < LARGE_CHUNK // 2 or not chunk.endswith(b"\n"):
+            return None
+        from diffing.lines import regular_lines
+
+        quote = self.quote[0] if self.quote else None
+        lines = regular_lines(chunk, self.delimiter[0], quote, self.body.columns, crlf=self.line_end == b"\r\n")
+        return _Regular(lines.rows, lines.rows, lines.quoted, False) if lines else None
+
+    def _regular(self, chunk: bytes, last: bool) -> _Regular | None:
+        """Whether delimiters and line ends outside quotes are those of whole records; None if not."""
         marks = chunk.translate(None, self.not_marks)
-        lines = marks.count(b"\n")
+        lines = marks.count(b"\n") + marks.count(b"\r") - chunk.count(b"\r\n")
         if last and not chunk.endswith(b"\n"):
             marks += self.line_end
         quoted = bool(self.quoted_run) and self.quote in marks
         if quoted and self.quoted_run:
             if not (_quotes_in_place(chunk, self.delimiter, self.quote) or self.reader.regular(chunk)):
-                return False
+                return None
             marks = self.quoted_run.sub(b"", marks.replace(self.quote * 2, b""))
         unit = self.delimiter * (self.body.columns - 1) + self.line_end
         rows, odd = divmod(len(marks), len(unit))
         if odd or marks != unit * rows:
-            return False
-        self.rows += rows
-        self.quoted |= quoted
-        self.multiline |= rows < lines or quoted and chunk.count(b"\r") != chunk.count(b"\r\n")
-        self.line += lines
-        self.longest = max(self.longest, len(chunk))
-        if self.copy:
-            self.copy.write(chunk)
-        return True
+            return None
+        multiline = rows < lines or quoted and chunk.count(b"\r") != chunk.count(b"\r\n")
+        return _Regular(rows, lines, quoted, multiline)
 
     def _careful(self, chunk: bytes, last: bool) -> None:
         """Read a chunk record by record into the clean copy."""
@@ -312,17 +346,29 @@ def _same_for_all_readers(body: Body) -> bool:
 
 
 def _quotes_in_place(chunk: bytes, delimiter: bytes, quote: bytes) -> bool:
-    """Whether every quote opens a cell, closes one, or is doubled inside one.
+    """Whether every quote opens a cell or closes one, as far as counts can tell, which is quick.
 
-    Counts only, which is quick: a quote that stands next to a delimiter inside a cell counts twice
-    and makes the answer no, and a closer look is needed.
+    A quote that stands next to a delimiter inside a cell counts twice, and a doubled quote may stand
+    inside quotes or not: both make the answer no, and a closer look is needed.
     """
-    single = chunk.replace(quote * 2, b"")
-    opening = single.count(delimiter + quote) + single.count(b"\n" + quote) + single.startswith(quote)
-    closing = (
-        single.count(quote + delimiter) + single.count(quote + b"\n") + single.count(quote + b"\r\n") + single.endswith(quote)
-    )
-    return opening == closing and opening + closing == single.count(quote)
+    chunk = _without_quoted_nothing(chunk, delimiter, quote)
+    if quote * 2 in chunk:
+        return False
+    opening = chunk.count(delimiter + quote) + chunk.count(b"\n" + quote) + chunk.startswith(quote)
+    closing = chunk.count(quote + delimiter) + chunk.count(quote + b"\n") + chunk.count(quote + b"\r\n") + chunk.endswith(quote)
+    return opening == closing and opening + closing == chunk.count(quote)
+
+
+def _without_quoted_nothing(chunk: bytes, delimiter: bytes, quote: bytes) -> bytes:
+    """The chunk with its cells that are nothing but two quotes made bare (or what looks like them inside quotes)."""
+    nothing = quote * 2
+    if nothing not in chunk:
+        return chunk
+    for _ in range(2):  # of neighbours the first pass finds every other one
+        chunk = chunk.replace(delimiter + nothing + delimiter, delimiter * 2)
+    for end in (b"\n", b"\r\n"):
+        chunk = chunk.replace(delimiter + nothing + end, delimiter + end)
+    return chunk.replace(b"\n" + nothing + delimiter, b"\n" + delimiter)
 
 
 def _copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:

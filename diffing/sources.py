@@ -69,6 +69,8 @@ class Source:
     """Bytes of `data` before the first record."""
     first_line: int
     """The line of `data`, from 1, on which the first record starts."""
+    valid_utf8: bool = False
+    """Whether `data` is known to be UTF-8 throughout."""
 
     @property
     def has_header(self) -> bool:
@@ -82,7 +84,7 @@ class Source:
     @property
     def body(self) -> Body:
         """Where the records are."""
-        return Body(self.data, self.dialect, len(self.columns), self.offset, self.first_line)
+        return Body(self.data, self.dialect, len(self.columns), self.offset, self.first_line, self.valid_utf8)
 
     def has_changed(self) -> bool:
         """Whether the file is not the one that was described."""
@@ -180,12 +182,14 @@ def _as_utf8(source: Source, workdir: Path, choice: DialectChoice) -> tuple[Sour
     if source.compression:
         source = replace(source, data=_converted(source, workdir, "plain", _unpacked(source)))
     head = _head(source.data, 1 << 16)
-    encoding = codec_name(choice.encoding) if choice.encoding else _encoding(source, head)
+    encoding, valid = (codec_name(choice.encoding), False) if choice.encoding else _encoding(source, head)
     if encoding in ("utf-16", "utf-32"):
-        encoding = _encoding(source, head) if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else f"{encoding}-le"
+        marked = head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        encoding = _encoding(source, head)[0] if marked else f"{encoding}-le"
     if encoding != "utf-8":
-        source = replace(source, data=_converted(source, workdir, encoding, _recoded(source, encoding)))
-    return source, encoding
+        copy = _converted(source, workdir, encoding, _recoded(source, encoding))
+        source, valid = replace(source, data=copy), True
+    return replace(source, valid_utf8=valid), encoding
 
 
 def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]) -> Path:
@@ -242,14 +246,17 @@ def _reason(error: UnicodeError) -> str:
     return getattr(error, "reason", None) or str(error)
 
 
-def _encoding(source: Source, head: bytes) -> str:
-    """UTF-16 by its mark or its zero bytes, UTF-8 if it is, Windows-1252 or Latin-1 otherwise."""
+def _encoding(source: Source, head: bytes) -> tuple[str, bool]:
+    """UTF-16 by its mark or its zero bytes, UTF-8 if it is, Windows-1252 or Latin-1 otherwise.
+
+    And whether the whole file was seen to be that.
+    """
     if head.startswith(codecs.BOM_UTF16_LE):
-        return "utf-16-le"
+        return "utf-16-le", False
     if head.startswith(codecs.BOM_UTF16_BE):
-        return "utf-16-be"
+        return "utf-16-be", False
     if b"\0" in head:
-        return _by_zero_bytes(source, head)
+        return _by_zero_bytes(source, head), False
     return _by_all_bytes(source.data)
 
 
@@ -270,7 +277,7 @@ def _control_share(head: bytes) -> float:
     return strange / max(len(head), 1)
 
 
-def _by_all_bytes(path: Path) -> str:
+def _by_all_bytes(path: Path) -> tuple[str, bool]:
     """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8."""
     right = wrong = 0
     high_controls = undefined = False
@@ -290,8 +297,8 @@ def _by_all_bytes(path: Path) -> str:
                 high_controls |= re.search(rb"[\x80-\x9f]", piece) is not None
                 undefined |= re.search(rb"[\x81\x8d\x8f\x90\x9d]", piece) is not None
     if wrong <= right * 20:
-        return "utf-8"
-    return "windows-1252" if high_controls and not undefined else "latin-1"
+        return "utf-8", not wrong
+    return ("windows-1252" if high_controls and not undefined else "latin-1"), False
 
 
 def _to_line_end(file: IO[bytes]) -> bytes:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 OWNER_COOKIE = "diffing_owner"
 """Tells browsers apart: its value is the owner of what the browser uploads."""
-LONGEST_NAME = 120
+LONGEST_NAME, LONGEST_SUFFIX = 120, 12
 DATA, ABOUT, WORK = "data", "about.json", "work"
 POINTER = b'{"diffing upload": '
 """How the few bytes begin that stand in for a file that went to disk on its way in."""
@@ -86,9 +86,11 @@ def display_name(name: str) -> str:
     shown = " ".join(shown.split())
     if not shown.strip(". "):
         return "file.csv"
-    stem, suffix = os.path.splitext(shown)
-    suffix = suffix if len(suffix) <= 12 else ""
-    return shown if len(shown) <= LONGEST_NAME else stem[: LONGEST_NAME - len(suffix) - 1] + "…" + suffix
+    if len(shown) <= LONGEST_NAME:
+        return shown
+    suffix = os.path.splitext(shown)[1]
+    suffix = suffix if len(suffix) <= LONGEST_SUFFIX else ""
+    return shown[: LONGEST_NAME - len(suffix) - 1] + "…" + suffix
 
 
 def pointer(id_: str) -> bytes:

@@ -219,11 +219,11 @@ def names() -> Iterator[tuple[str, str]]:
     yield "..", "file.csv"
     yield "", "file.csv"
     yield "données été.csv", "données été.csv"
-    yield "x" * 300 + ".csv.gz", "x" * 116 + "….gz"
+    yield "x" * 300 + ".csv.gz", ("x" * 300)[:116] + "….gz"
     yield "x." + "y" * 300, ("x." + "y" * 300)[:119] + "…"
 
 
-@pytest.mark.parametrize(("given", "shown"), names())
+@pytest.mark.parametrize(("given", "shown"), list(names()))
 def test_names_are_safe_to_show(given: str, shown: str) -> None:
     assert display_name(given) == shown
     assert len(display_name(given)) <= 120

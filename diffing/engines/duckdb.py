@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from diffing.errors import EngineError, SourceError
 from diffing.plan import Plan
 from diffing.records import check_records
 from diffing.result import ROWS_FILE, SUMMARY_FILE, Result, Summary
-from diffing.sources import Format, Source
+from diffing.sources import Format, Source, parquet_rows
 from diffing.sql import Spelling, Sql
 
 
@@ -66,7 +67,7 @@ class DuckDBEngine:
         clock = Clock(watch)
         work = folder / "work"
         with _in_words(plan), _emptied(work):
-            sides = {side: _checked(plan, side, work, clock) for side in SIDES}
+            sides = _checked(plan, work, clock)
             with self._connected(folder, work, plan, watch) as con:
                 summary = _compare(Run(plan, con, sides, work, clock, Sql(plan, DUCKDB)), folder / ROWS_FILE)
             _refuse_changed(plan)
@@ -81,7 +82,7 @@ class DuckDBEngine:
         plan = result.plan
         with _in_words(plan), _emptied(work):
             _refuse_changed(plan)
-            sides = {side: _checked(plan, side, work, clock) for side in SIDES}
+            sides = _checked(plan, work, clock)
             with self._connected(result.folder, work, plan, watch) as con:
                 clock.stage("adding up totals")
                 summary = with_totals(Run(plan, con, sides, work, clock, Sql(plan, DUCKDB)), result.summary)
@@ -196,22 +197,29 @@ def _write_summary(result: Result) -> None:
     os.replace(part, result.folder / SUMMARY_FILE)
 
 
-def _checked(plan: Plan, side: str, work: Path, clock: Clock) -> Side:
-    """One file, its records counted and checked."""
-    source: Source = getattr(plan, side)
-    clock.stage(f"reading {source.name}")
-    if source.format is Format.PARQUET:
-        with duckdb.connect() as con:
-            found = con.execute("SELECT count(*) FROM read_parquet($path)", {"path": str(source.path)}).fetchone()
-        return Side(source, found[0] if found else 0, None)
-    size, done = max(source.data.stat().st_size, 1), 0
+def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, Side]:
+    """Both files, their records counted and checked, at the same time."""
+    clock.stage("checking both files")
+    total, done = max(sum(_text_bytes(getattr(plan, side)) for side in SIDES), 1), [0]
 
     def progress(count: int) -> None:
-        nonlocal done
-        done += count
+        done[0] += count
         clock.watch.check()
-        clock.watch.report(clock.current, min(done / size, 1.0))
+        clock.watch.report(clock.current, min(done[0] / total, 1.0))
 
+    with ThreadPoolExecutor(len(SIDES)) as pool:
+        checks = {side: pool.submit(_checked_side, plan, side, work, progress) for side in SIDES}
+        return {side: check.result() for side, check in checks.items()}
+
+
+def _text_bytes(source: Source) -> int:
+    return source.data.stat().st_size if source.format is Format.CSV else 0
+
+
+def _checked_side(plan: Plan, side: str, work: Path, progress: Callable[[int], None]) -> Side:
+    source: Source = getattr(plan, side)
+    if source.format is Format.PARQUET:
+        return Side(source, parquet_rows(source.path), None)
     records = check_records(source.body, plan.bad_lines, work / f"{side}.csv", progress)
     return Side(source, records.rows, records)
 

@@ -11,13 +11,15 @@ import hashlib
 import hmac
 import html
 import json
+import os
 import re
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from python_multipart.exceptions import FormParserError
@@ -62,11 +64,20 @@ def middleware(get: GetServices) -> list[Middleware]:
 @asynccontextmanager
 async def lifespan(app: object) -> AsyncIterator[dict[str, Any]]:
     """The services of this process are there as long as its server runs."""
-    await run_in_threadpool(services)
+    try:
+        await run_in_threadpool(services)
+    except DiffError as error:
+        _give_up(error)
     try:
         yield {}
     finally:
         await run_in_threadpool(close_services)
+
+
+def _give_up(error: DiffError) -> NoReturn:
+    """End the process with words instead of a traceback; nothing runs yet that could be lost."""
+    print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr, flush=True)
+    os._exit(2)
 
 
 def owner_of(connection: HTTPConnection) -> str:

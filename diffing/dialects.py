@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from diffing.errors import SourceError
 from diffing.grammar import is_date, is_number
@@ -109,7 +110,7 @@ def parse(text: str, delimiter: str, quote: str, most: int) -> list[list[str]]:
     """The first records of a text (all if `most` is below 0), by Python's own reader; blank lines are left out."""
     csv.field_size_limit(1 << 30)
     stream = io.StringIO(text.replace("\0", ""), newline="")
-    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     found = []
     try:
         for record in csv.reader(stream, delimiter=delimiter, quotechar=quote or None, quoting=quoting):

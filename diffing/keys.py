@@ -32,10 +32,12 @@ FULL, NEARLY = 0.001, 0.05
 """Share of rows that a key may confuse, and that a key may confuse if nothing better is found."""
 SAMPLE = 1500
 """Rows of each file that the search starts from."""
-COMBINED = 24
+COMBINED = 16
 """Columns that are tried in sets with others; every column is tried alone."""
-BEAM = 40
+BEAM = 24
 """Sets of each size to which another column is added."""
+MARGIN = 1.0
+"""Sets are given up that cost so much more than a set that was found."""
 POOL = 6
 """Sets that a search hands on to be tried on the whole files."""
 PICKED = 20_000
@@ -58,14 +60,14 @@ class _Effort:
     """How hard to look."""
 
     margin: float
-    """Sets are given up that cost so much more than a set that was found."""
+    """Sets are tried that cost no more than the best guess and this."""
     columns: int
     """Columns read from the whole files, or as many as the first sets need and two."""
     rounds: int
     """Searches at most."""
 
 
-QUICK, THOROUGH = _Effort(margin=0.3, columns=6, rounds=1), _Effort(margin=1.0, columns=12, rounds=6)
+QUICK, THOROUGH = _Effort(margin=0.3, columns=6, rounds=1), _Effort(margin=float("inf"), columns=12, rounds=5)
 
 
 class Watched(Protocol):
@@ -156,12 +158,13 @@ def suggest_keys(
     stage = _stages(watch)
     stage("looking for a key in a sample")
     table, sample = _sampled(make_plan(old, new, Choices(rename=rename, ignore=tuple(ignore))))
-    guesses = _sets(table, sample, QUICK)
+    guesses = _sets(table, sample)
     if not guesses:
         return []
     try:
         with _connected(workdir) as con:
-            files, weighed = _tried(con, table, sample, QUICK if len(guesses[0]) == 1 else THOROUGH, workdir, stage)
+            search = _Search(con, table, sample, guesses, workdir, stage)
+            files, weighed = search.tried(QUICK if len(guesses[0]) == 1 else THOROUGH)
             stage("checking the key on the whole files")
             return [files.suggestion(columns) for columns in _best(table, weighed)[:most]]
     except _unreadable():
@@ -274,8 +277,8 @@ class _Table:
         return [i for i in columns if self.pairs[i].type is ColumnType.NUMBER and self.shapes[i] != {Shape.INTEGER}]
 
     def liked(self, columns: Iterable[int]) -> list[int]:
-        """The columns, those first that a person would take into a key."""
-        return sorted(columns, key=lambda i: self.traits[i].cost + 9 * (self.traits[i].chance == 1))
+        """The columns, those first that a person would take into a key and that tell many rows apart."""
+        return sorted(columns, key=lambda i: self.traits[i].cost + 2 * self.traits[i].chance + 9 * (self.traits[i].chance == 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,10 +324,13 @@ def _texts(rows: Sequence[Sequence[str]], at: int, cut: str | None) -> list[str]
     return [re.sub(cut, "", row[at]) if cut else row[at] for row in rows]
 
 
-def _sets(table: _Table, sample: _Sample, effort: _Effort) -> list[Columns]:
-    """Sets that confuse few rows of the sample, those first that a person would like best."""
-    found = _Walk(table, effort, _coded(sample.old), _coded(sample.new)).sets()
-    return sorted(found, key=lambda columns: (table.cost(columns) + 20 * found[columns], columns))
+def _sets(table: _Table, sample: _Sample, times: int = 1) -> list[Columns]:
+    """Sets that confuse few rows of the sample, those first that a person would like best.
+
+    A file with so many `times` the rows of the sample has so many times the chances to confuse a row.
+    """
+    found = _Walk(table, _coded(sample.old), _coded(sample.new)).sets()
+    return sorted(found, key=lambda columns: (table.cost(columns) + 20 * min(found[columns] * max(times, 1), 0.2), columns))
 
 
 def _coded(side: Rows) -> dict[int, list[int]]:
@@ -360,8 +366,8 @@ def _suggestion(
 class _Walk:
     """One search, from single columns to sets of six."""
 
-    def __init__(self, table: _Table, effort: _Effort, old: dict[int, list[int]], new: dict[int, list[int]]) -> None:
-        self.table, self.margin, self.sides = table, effort.margin, (old, new)
+    def __init__(self, table: _Table, old: dict[int, list[int]], new: dict[int, list[int]]) -> None:
+        self.table, self.sides = table, (old, new)
         self.rows = [max(map(len, side.values()), default=0) for side in self.sides]
         self.found: dict[Columns, float] = {}
         self.full: list[set[int]] = []
@@ -409,7 +415,7 @@ class _Walk:
             self.found[columns] = confused
         if confused <= FULL:
             self.full.append(set(columns))
-            self.most_cost = min(self.most_cost, self.table.cost(columns) + self.margin)
+            self.most_cost = min(self.most_cost, self.table.cost(columns) + MARGIN)
         return confused <= FULL
 
 
@@ -456,36 +462,52 @@ def _comparable(each: _Evidence, first: _Evidence) -> bool:
     return each.found >= first.found / 2 and each.confused <= max(first.confused, FULL)
 
 
-def _tried(
-    con: DuckDBPyConnection, table: _Table, sample: _Sample, effort: _Effort, workdir: Path, stage: Callable[[str], None]
-) -> tuple[_Files, dict[Columns, _Evidence]]:
-    """Both files with the columns worth reading, and the evidence from them; a quick look becomes a thorough one if need be."""
-    stage("reading the columns that could be the key")
-    files = _Files(con, table, _kept(table, _sets(table, sample, effort), effort), workdir)
-    weighed = _weighed(table, sample.of(files.columns), files, effort, stage)
-    sure = any(each.confused <= FULL and each.found > SURE for each in weighed.values())
-    if sure or effort is THOROUGH:
-        return files, weighed
-    return _tried(con, table, sample, THOROUGH, workdir, stage)
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """All that is needed to try sets on the whole files."""
 
+    con: DuckDBPyConnection
+    table: _Table
+    sample: _Sample
+    guesses: list[Columns]
+    workdir: Path
+    stage: Callable[[str], None]
 
-def _weighed(
-    table: _Table, sample: _Sample, files: _Files, effort: _Effort, stage: Callable[[str], None]
-) -> dict[Columns, _Evidence]:
-    """The sets worth a try, with what speaks for each."""
-    weighed: dict[Columns, _Evidence] = {}
-    for _ in range(effort.rounds):
-        fresh = [columns for columns in _sets(table, sample, effort) if columns not in weighed][:POOL]
-        failed = []
-        for columns in fresh:
-            stage("trying keys on the whole files")
-            weighed[columns] = files.weigh(columns)
-            if weighed[columns].confused > FULL:
-                failed.append(columns)
-                sample = sample.with_rows(*files.confused_rows())
-        if not failed or _settled(table, weighed, failed):
-            break
-    return weighed
+    def tried(self, effort: _Effort) -> tuple[_Files, dict[Columns, _Evidence]]:
+        """Both files with the columns worth reading, and the evidence from them; a quick look becomes a thorough one if need be."""
+        self.stage("reading the columns that could be the key")
+        files = _Files(self.con, self.table, self._kept(effort), self.workdir)
+        weighed = self._weighed(files, effort)
+        sure = any(each.confused <= FULL and each.found > SURE for each in weighed.values())
+        return (files, weighed) if sure or effort is THOROUGH else self.tried(THOROUGH)
+
+    def _kept(self, effort: _Effort) -> set[int]:
+        """The columns worth reading from the whole files."""
+        needed = {i for columns in self._pool(self.guesses, effort) for i in columns}
+        others = [i for i in self.table.liked(range(len(self.table.pairs))) if i not in needed]
+        return needed.union(others[: max(effort.columns - len(needed), 2)])
+
+    def _pool(self, sets: Sequence[Columns], effort: _Effort) -> list[Columns]:
+        most = self.table.cost(self.guesses[0]) + effort.margin
+        return [columns for columns in sets if self.table.cost(columns) <= most][:POOL]
+
+    def _weighed(self, files: _Files, effort: _Effort) -> dict[Columns, _Evidence]:
+        """The sets worth a try, with what speaks for each."""
+        weighed: dict[Columns, _Evidence] = {}
+        sample = self.sample.of(files.columns)
+        for _ in range(effort.rounds):
+            sets = _sets(self.table, sample, files.rows // SAMPLE)
+            fresh = self._pool([columns for columns in sets if columns not in weighed], effort)
+            failed = []
+            for columns in fresh:
+                self.stage("trying keys on the whole files")
+                weighed[columns] = files.weigh(columns)
+                if weighed[columns].confused > FULL:
+                    failed.append(columns)
+                    sample = sample.with_rows(*files.confused_rows())
+            if not failed or _settled(self.table, weighed, failed):
+                break
+        return weighed
 
 
 def _settled(table: _Table, weighed: Mapping[Columns, _Evidence], failed: Sequence[Columns]) -> bool:
@@ -506,8 +528,8 @@ class _Files:
             old = self._hashed("FALSE", [pair.old for pair in table.pairs], _rows(table.plan.old, "old", Path(copies), bound))
             new = self._hashed("TRUE", [pair.new for pair in table.pairs], _rows(table.plan.new, "new", Path(copies), bound))
             con.execute(f"CREATE OR REPLACE TEMP TABLE cells AS {old} UNION ALL {new}", bound)
-        rows = self._counted("SELECT count(*) FROM cells")
-        self.every = max(rows[0] // 2 // PICKED, 1)
+        self.rows = self._counted("SELECT count(*) FROM cells")[0] // 2
+        self.every = max(self.rows // PICKED, 1)
 
     def _hashed(self, side: str, at: Sequence[int], rows: str) -> str:
         items = [f"{side} AS side"]
@@ -556,7 +578,7 @@ class _Files:
         cells = ", ".join(f"h{i}" for i in self.columns)
         of_a_key = "OVER (PARTITION BY side, k ORDER BY r)"
         numbered = f"SELECT *, row_number() {of_a_key} AS nth, count(*) OVER (PARTITION BY side, k) AS times FROM picked"
-        query = f"SELECT side, {cells} FROM ({numbered}) WHERE times > 1 AND nth <= 6 ORDER BY k, side, r LIMIT 240"
+        query = f"SELECT side, {cells} FROM ({numbered}) WHERE times > 1 AND nth <= 6 ORDER BY k, side, r LIMIT 120"
         rows = self.con.execute(query).fetchall()
         return [row[1:] for row in rows if not row[0]], [row[1:] for row in rows if row[0]]
 
@@ -596,13 +618,6 @@ def _likeness(traits: Sequence[_Trait], key: Columns, agree: Mapping[int, float]
     gain = max(sum(share - traits[i].chance for i, share in agree.items()), 0.0)
     telling = [i for i in agree if not traits[i].measure and traits[i].chance < 0.9]
     return (of_key + gain) / (of_key + room or 1), gain / room if len(telling) > 1 else 1.0
-
-
-def _kept(table: _Table, guesses: Sequence[Columns], effort: _Effort) -> set[int]:
-    """The columns worth reading from the whole files."""
-    needed = {i for columns in guesses[:POOL] for i in columns}
-    others = [i for i in table.liked(range(len(table.pairs))) if i not in needed]
-    return needed.union(others[: max(effort.columns - len(needed), 2)])
 
 
 # --- reading ---------------------------------------------------------------------------------------

@@ -211,9 +211,9 @@ def _pair_columns(old: Source, new: Source, rename: Mapping[str, str]) -> dict[s
     free = {name for name in at if name not in rename}
     found = {}
     for j, column in enumerate(new.columns):
-        before = origin.get(column.name, column.name if column.name in free else None)
-        if before is not None:
-            found[column.name] = (at[before], j)
+        name = origin.get(column.name, column.name)
+        if name in free or column.name in origin:
+            found[column.name] = (at[name], j)
     return found
 
 

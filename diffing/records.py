@@ -191,7 +191,7 @@ class _Check:
         self.delimiter, self.quote = dialect.delimiter.encode(), dialect.quote.encode()
         self.line, self.offset = self.body.line, self.body.offset
         self.chunk = LARGE_CHUNK if self.body.path.stat().st_size >= LARGE_FILE else CHUNK
-        marks = self.delimiter + self.quote + b"\n\r\0" + SEPARATOR
+        marks = self.delimiter + self.quote + b"\n\r\0"
         self.not_marks = bytes(each for each in range(256) if each not in marks)
         self.simple = len(self.delimiter) == 1 and len(self.quote) <= 1
         self.quoted_run = re.compile(re.escape(self.quote) + b"[^" + re.escape(self.quote) + b"]*" + re.escape(self.quote)) if self.quote else None
@@ -221,6 +221,7 @@ class _Check:
         self.multiline |= found.multiline
         self.line += found.lines
         self.longest = max(self.longest, len(chunk))
+        self.separator_free &= SEPARATOR not in chunk
         if self.copy:
             self.copy.write(chunk)
         return True
@@ -238,20 +239,23 @@ class _Check:
     def _regular(self, chunk: bytes, last: bool) -> _Regular | None:
         """Whether delimiters and line ends outside quotes are those of whole records; None if not."""
         marks = chunk.translate(None, self.not_marks)
-        lines = marks.count(b"\n") + marks.count(b"\r") - chunk.count(b"\r\n")
-        if last and not chunk.endswith(b"\n"):
+        lone = marks.count(b"\r") - chunk.count(b"\r\n")
+        lines = marks.count(b"\n") + lone
+        unended = last and not chunk.endswith(b"\n")
+        if unended:
             marks += self.line_end
-        quoted = bool(self.quoted_run) and self.quote in marks
-        if quoted and self.quoted_run:
-            if not (_quotes_in_place(chunk, self.delimiter, self.quote) or self.reader.regular(chunk)):
+        quoted = self.quoted_run is not None and self.quote in marks
+        if lone or quoted:
+            in_place = quoted and not lone and _quotes_in_place(chunk, self.delimiter, self.quote)
+            if not (in_place or quoted and self.reader.regular(chunk)):
                 return None
+        if quoted and self.quoted_run:
             marks = self.quoted_run.sub(b"", marks.replace(self.quote * 2, b""))
         unit = self.delimiter * (self.body.columns - 1) + self.line_end
         rows, odd = divmod(len(marks), len(unit))
         if odd or marks != unit * rows:
             return None
-        multiline = rows < lines or quoted and chunk.count(b"\r") != chunk.count(b"\r\n")
-        return _Regular(rows, lines, quoted, multiline)
+        return _Regular(rows, lines, quoted, multiline=rows - unended < lines)
 
     def _careful(self, chunk: bytes, last: bool) -> None:
         """Read a chunk record by record into the clean copy."""
@@ -285,7 +289,7 @@ class _Check:
         self.quoted |= self.quote != b"" and self.quote in record.clean
         self.multiline |= record.lines > 1 and reason is None
         if reason is None:
-            return record.clean or (self.quote * 2)
+            return record.clean
         fills = self.bad_lines is BadLines.FILL and missing > 0 and record.reason is None and _is_text(record.raw)
         self._note(record, reason, fills)
         return record.clean + self.delimiter * missing if fills else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from diffing.dialects import CsvDialect, DialectChoice, codec_name, detect_dialect, parse
 from diffing.errors import SourceError
@@ -217,7 +217,7 @@ def _unpacked(source: Source) -> Iterator[bytes]:
 
 def _decompressing(source: Source) -> IO[bytes]:
     if source.compression == "gzip":
-        return gzip.open(source.data, "rb")
+        return cast(IO[bytes], gzip.open(source.data, "rb"))
     import pyarrow as pa
 
     stream: IO[bytes] = pa.CompressedInputStream(pa.OSFile(str(source.data)), "zstd")
@@ -358,7 +358,8 @@ def _names(source: Source) -> tuple[list[str], Source]:
     for _ in range(dialect.skip_rows):
         found = reader.line_end.search(data, at)
         at, line = (found.end() if found else len(data)), line + 1
-    start, first_line, names, left = at, line, [], dialect.skip_after_header + dialect.header
+    names: list[str] = []
+    start, first_line, left = at, line, dialect.skip_after_header + dialect.header
     for record in reader.read(data[at:], last=True):
         if record.raw or record.reason:
             cells = _cells_of(record.raw, dialect)

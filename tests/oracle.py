@@ -74,8 +74,13 @@ class Number:
     real: float = field(compare=False)
 
     @property
+    def is_decimal(self) -> bool:
+        """Whether it would fit if it were written without exponent."""
+        return self.exponent >= -18 and len(self.digits.lstrip("-")) + self.exponent <= 20
+
+    @property
     def scaled(self) -> int:
-        """The value in units of 1e-18; only for numbers that fit."""
+        """The value in units of 1e-18; only for decimals."""
         return int(self.digits) * 10 ** (18 + self.exponent)
 
 
@@ -352,7 +357,8 @@ def _key_rank(key: Meaning, pair: ColumnPair) -> tuple[object, ...]:
         return (0,)
     number = read_number(key) if isinstance(key, str) and pair.type is ColumnType.NUMBER else key
     if isinstance(number, Number):
-        return 1, number.real, Decimal(f"{number.digits}e{number.exponent}"), _spelled(key).encode()
+        exact = number.scaled if number.is_decimal else math.inf
+        return 1, number.real, exact, _spelled(key).encode()
     return 2, _spelled(key).encode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +28,9 @@ engine = DuckDBEngine(threads=1)
 
 
 def runs(examples: int) -> settings:
-    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    """So many examples, or more with EFFORT=10 in the environment."""
+    effort = int(os.environ.get("EFFORT", "1"))
+    return settings(max_examples=examples * effort, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,13 @@ def assert_agrees(case: Case) -> None:
 
 
 @given(case=cases())
-@runs(150)
+@runs(90)
 def test_the_engine_agrees_with_the_judge(case):
     assert_agrees(case)
 
 
 @given(case=cases(), at=st.lists(st.integers(0, 6), min_size=1, max_size=9))
-@runs(50)
+@runs(25)
 def test_the_engine_agrees_with_the_judge_when_rows_repeat(case, at):
     def repeated(table: Table) -> Table:
         again = [table.rows[i % len(table.rows)] for i in at] if table.rows else []
@@ -127,7 +130,7 @@ def crowded_keys(draw: st.DrawFn) -> Case:
 
 
 @given(case=crowded_keys())
-@runs(12)
+@runs(6)
 def test_the_engine_agrees_with_the_judge_on_crowded_keys(case):
     assert_agrees(case)
 
@@ -136,7 +139,7 @@ def test_the_engine_agrees_with_the_judge_on_crowded_keys(case):
 
 
 @given(case=cases())
-@runs(40)
+@runs(15)
 def test_every_row_has_exactly_one_fate(case):
     found = compared(case)
     said = found.summary
@@ -148,7 +151,7 @@ def test_every_row_has_exactly_one_fate(case):
 
 
 @given(case=cases(), random=st.randoms(use_true_random=False))
-@runs(40)
+@runs(12)
 def test_the_order_of_rows_in_the_files_means_nothing(case, random):
     def shuffled(table: Table) -> Table:
         return replace(table, rows=tuple(random.sample(table.rows, len(table.rows))))
@@ -159,7 +162,7 @@ def test_the_order_of_rows_in_the_files_means_nothing(case, random):
 
 
 @given(case=cases())
-@runs(25)
+@runs(10)
 def test_a_table_does_not_differ_from_itself(case):
     found = compared(replace(case, new=replace(case.old, delimiter=";", line_end="\n"), renamed=()))
     assert not found.summary.differs
@@ -167,7 +170,7 @@ def test_a_table_does_not_differ_from_itself(case):
 
 
 @given(case=cases())
-@runs(40)
+@runs(12)
 def test_swapping_old_and_new_swaps_added_and_removed_and_negates_changes(case):
     forth = compared(case)
     back = compared(replace(case, old=case.new, new=case.old), lambda plan: swapped(plan, like=forth.plan))
@@ -179,7 +182,7 @@ def test_swapping_old_and_new_swaps_added_and_removed_and_negates_changes(case):
 
 
 @given(case=cases())
-@runs(40)
+@runs(20)
 def test_applying_the_diff_to_the_old_rows_gives_the_new_rows(case):
     found = compared(replace(case, text=True))
     rows, gone, come = Counter(cells(case.old, found.plan, "old")), Counter(), Counter()  # type: Counter[tuple[str, ...]], Counter[tuple[str, ...]], Counter[tuple[str, ...]]
@@ -193,7 +196,7 @@ def test_applying_the_diff_to_the_old_rows_gives_the_new_rows(case):
 
 
 @given(case=cases())
-@runs(40)
+@runs(15)
 def test_a_sum_of_changes_is_the_sum_of_the_changes(case):
     found = compared(case)
     names = oracle.header(found.plan)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -24,9 +25,11 @@ from diffing.errors import DiffError, PlanError
 from diffing.jobs import Job, JobId, Jobs, JobState, Question, UnknownJob, kinds_of
 from diffing.metrics import Metric
 from diffing.plan_json import to_plain
-from diffing.services import CHANGES, FORMS, Services
+from diffing.result import Change
+from diffing.services import EVERYTHING, FORMS, Services
 from diffing.store import Lease
 from diffing.uploads import Upload
+from diffing.views import DIFFERING, Filter
 
 STATUS: Mapping[str, int] = {
     "BadRequest": 400,
@@ -59,6 +62,8 @@ MAYBE_COLUMNS = ("ignore_case", "ignore_space")
 VALUES = ("key", "ignore", "rename", "tolerance", "null")
 DIALECT = ("delimiter", "quote", "encoding", "skip_rows", "skip_after_header", "type", "date_format")
 SIDES = ("", "old_", "new_")
+FILTER_NAMES = ("fate", "changed", "find", "where", "least", "most", "step")
+"""The parts of a page's filter, as they stand in its address."""
 FIELDS = (*VALUES, *FLAGS, *MAYBE_COLUMNS, *(f"{side}{name}" for side in SIDES for name in (*DIALECT, "header")))
 """What a form may say besides `old` and `new`: the options of the command line, with _ for -."""
 TRUTHS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
@@ -174,11 +179,11 @@ class Api:
         return await run_in_threadpool(self._download, job, request.query_params)
 
     def _download(self, job: Job, query: QueryParams) -> Response:
-        form, changes = _form(query), _changes(query)
+        form, filter = _form(query), _filter(query)
         lease = self.jobs.lease(job)
         try:
-            path = self.get().download(lease, form, changes)
-            name = "-".join([job.stem, "diff", *changes]) + FORMS[form].suffix
+            path = self.get().download(lease, form, filter)
+            name = "-".join([job.stem, "diff", *_named(filter)]) + FORMS[form].suffix
             return Download(lease, path, name=name, media_type=FORMS[form].media_type)
         except BaseException:
             lease.release()
@@ -231,14 +236,34 @@ def _form(query: QueryParams) -> str:
     return form
 
 
-def _changes(query: QueryParams) -> list[str]:
-    """The fates asked for, each once and in the order of the result; empty when all are."""
+def _filter(query: QueryParams) -> Filter:
+    """Which rows are asked for: `change`, and the filter of a page as it stands in its address.
+
+    Raises:
+        BadRequest: a part of it can't be understood; rows would be missing, or too many.
+    """
+    said = {name: query[name] for name in FILTER_NAMES if query.get(name)}
+    found = Filter.from_query(said)
+    for name in said.keys() - found.to_query().keys():
+        raise BadRequest(f"“{name}={said[name][:40]}” is no filter.", "Filter on a page, and copy its address.")
+    changes = _changes(query) or found.changes
+    return replace(found, changes=changes if len(changes) < len(DIFFERING) else ())
+
+
+def _changes(query: QueryParams) -> tuple[Change, ...]:
+    """The fates asked for, each once and in order."""
     said = [each for value in query.getlist("change") for each in value.split(",") if each]
     for each in said:
-        if each not in list(CHANGES):
-            raise BadRequest(f"There is no change “{each}”.", f"The changes are {', '.join(CHANGES)}.")
-    found = [str(each) for each in CHANGES if each in said]
-    return found if len(found) < len(CHANGES) else []
+        if each not in list(DIFFERING):
+            raise BadRequest(f"There is no change “{each}”.", f"The changes are {', '.join(DIFFERING)}.")
+    return tuple(each for each in DIFFERING if each in said)
+
+
+def _named(filter: Filter) -> list[str]:
+    """What the name of a download says about its rows."""
+    if filter == EVERYTHING:
+        return []
+    return list(filter.changes) if filter == Filter(changes=filter.changes) else ["filtered"]
 
 
 def _truth(text: str, name: str) -> bool:
@@ -438,11 +463,12 @@ def _job_parameter() -> dict[str, Any]:
 
 def _get_job() -> dict[str, Any]:
     form = _parameter("format", "query", "The form of the rows.", type="string", enum=list(FORMS), default="csv")
-    change = _parameter("change", "query", "Rows of these fates only, separated by commas.", example="added,changed", type="string")
+    change = _parameter("change", "query", "Rows of these fates only, separated by commas, as added,changed.")
+    filters = [_parameter(name, "query", "A part of a page's filter, from its address.") for name in FILTER_NAMES]
     binary = {each.media_type: {"schema": {"type": "string", "format": "binary"}} for each in FORMS.values()}
     progress = _json("How far the job is, or the rows that differ when it is done.", job_id={}, status={"const": "processing"})
     answer = {**progress, "content": {**progress["content"], **binary}}
-    return _operation("getJob", "Progress, then the rows that differ.", {"200": answer}, _job_parameter(), form, change)
+    return _operation("getJob", "Progress, then the rows that differ.", {"200": answer}, _job_parameter(), form, change, *filters)
 
 
 def _get_summary() -> dict[str, Any]:

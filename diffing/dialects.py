@@ -184,14 +184,17 @@ def looks_like_header(records: Sequence[Sequence[str]]) -> bool:
     """Whether the first record names the columns.
 
     Each column votes: text above numbers or dates speaks for a header, a number above numbers
-    against; so does a text that occurs again below.
+    against. If that does not decide, texts that occur again below speak against one.
     """
     if not records:
         return True
-    first, rest = records[0], records[1:]
-    votes = sum(_vote(cell, [row[i] for row in rest if i < len(row) and row[i]]) for i, cell in enumerate(first))
+    first, below = records[0], [[row[i] for row in records[1:] if i < len(row) and row[i]] for i in range(len(records[0]))]
+    votes = sum(map(_vote, first, below))
     if votes:
         return votes > 0
+    if 2 * sum(cell in cells for cell, cells in zip(first, below, strict=True) if cell) > len(first):
+        return False
+    rest = records[1:]
     return not any(_value(cell) for cell in first if cell) or not rest and not all(_value(cell) for cell in first)
 
 
@@ -203,9 +206,7 @@ def _vote(cell: str, below: Sequence[str]) -> int:
         return 2
     if values:
         return -2 if not _like_year(cell) or all(map(_like_year, below)) else 1
-    if _value(cell):
-        return -1 if not _like_year(cell) else 0
-    return -1 if cell in below else 0
+    return -1 if _value(cell) and not _like_year(cell) else 0
 
 
 def _value(cell: str) -> bool:

@@ -16,8 +16,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +25,8 @@ from typing import Any
 
 from diffing.dialects import DialectChoice
 from diffing.engines import Engine, Watch
-from diffing.errors import DiffError, EngineError, MetricError, SourceError
+from diffing.errors import DiffError, EngineError, MetricError, PlanError, SourceError
+from diffing.keys import KeySuggestion, suggest_keys
 from diffing.metrics import Metric, load_metrics
 from diffing.plan import PLAN_VERSION, Choices
 from diffing.plan_json import from_plain, to_plain
@@ -48,8 +49,20 @@ SWEEP_EVERY = 600.0
 CONVERTED_KEPT = 3_600.0
 """Seconds that converted copies of a metric's files are kept when nothing runs."""
 PREPARING = "opening the files"
-STARTS = (0.0, 0.1, 0.25, 0.4, 0.65, 0.75, 0.85, 0.95, 1.0)
-"""The share of the whole that is done when each stage starts: preparing, then the engine's."""
+STAGES = {
+    PREPARING: (0.0, 0.02),
+    "looking for a key in a sample": (0.02, 0.05),
+    "reading the columns that could be the key": (0.05, 0.15),
+    "trying keys on the whole files": (0.15, 0.22),
+    "checking the key on the whole files": (0.22, 0.25),
+    "checking both files": (0.25, 0.45),
+    "cancelling identical rows": (0.45, 0.75),
+    "matching rows": (0.75, 0.8),
+    "comparing cells": (0.8, 0.9),
+    "sorting the result": (0.9, 0.97),
+    "counting": (0.97, 1.0),
+}
+"""The shares of the whole at which a stage begins and ends. A stage that is not here moves nothing."""
 
 
 class Busy(EngineError):
@@ -195,9 +208,10 @@ class Files:
             return self.uploads.source(old, question.old_dialect), self.uploads.source(new, question.new_dialect)
         metric = self.metric(question.metric)
         metric.check_files()
-        return self._registered(metric.old, question.old_dialect), self._registered(metric.new, question.new_dialect)
+        return self.registered(metric.old, question.old_dialect), self.registered(metric.new, question.new_dialect)
 
-    def _registered(self, path: Path, choice: DialectChoice) -> Source:
+    def registered(self, path: Path, choice: DialectChoice) -> Source:
+        """One file of a metric described."""
         with self._opening.of(str(path)):
             return open_source(path, workdir=self.converted, choice=choice)
 
@@ -207,11 +221,35 @@ class Files:
         old, new = question.uploads
         return self.uploads.get(old, owner), self.uploads.get(new, owner)
 
-    def prepare(self, question: Question, owner: str) -> Prepared:
-        """The plan that answers a question."""
+    @contextmanager
+    def workdir(self) -> Iterator[Path]:
+        """A folder for what is needed on disk for a moment."""
+        with tempfile.TemporaryDirectory(dir=self.work, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    def prepare(self, question: Question, owner: str, watch: Watch | None = None) -> Prepared:
+        """The plan that answers a question.
+
+        Raises:
+            DiffError: the files can't be compared like that.
+        """
         old, new = self.pair(question, owner)
-        with tempfile.TemporaryDirectory(dir=self.work) as folder:
-            return prepare(old, new, question.choices, workdir=Path(folder), keyless=question.keyless)
+        with self.workdir() as folder:
+            found = self._suggested(old, new, question, folder, watch or Watch())
+            choices = replace(question.choices, key=found.columns) if found else question.choices
+            prepared = prepare(old, new, choices, workdir=folder, keyless=question.keyless)
+        return replace(prepared, suggestion=found)
+
+    def _suggested(self, old: Source, new: Source, question: Question, folder: Path, watch: Watch) -> KeySuggestion | None:
+        """The key to use if the question names none."""
+        if question.choices.key or question.keyless or not (old.columns or new.columns):
+            return None
+        choices = question.choices
+        found = suggest_keys(old, new, workdir=folder, rename=choices.rename, ignore=choices.ignore, watch=watch)
+        if found:
+            return found[0]
+        what = f"No column of {old.name} and {new.name}, nor up to six together, names their rows."
+        raise PlanError(what, "Choose the columns that do, or compare whole rows.")
 
     def stamp(self, question: Question, owner: str) -> str:
         """What two questions share when they ask the same about the same content; the files are not read.
@@ -259,18 +297,15 @@ class _Run:
     jobs: set[JobId]
     watch: Watch = field(default_factory=Watch)
     stage: str = PREPARING
-    step: int = 0
     share: float = 0.0
 
     def __post_init__(self) -> None:
         self.watch.report = self.report
 
     def report(self, stage: str, share: float | None) -> None:
-        """Told by the engine; no share means that a stage begins."""
-        self.step += share is None
-        step = min(self.step, len(STARTS) - 2)
-        self.stage = stage
-        self.share = STARTS[step] + (STARTS[step + 1] - STARTS[step]) * (share or 0.0)
+        """Told by the engine, and by what prepares the plan."""
+        begin, end = STAGES.get(stage, (self.share, self.share))
+        self.stage, self.share = stage, max(self.share, begin + (end - begin) * (share or 0.0))
 
 
 class Jobs:
@@ -526,7 +561,7 @@ class Jobs:
 
     def _answer_run(self, run: _Run) -> None:
         """Prepare, then find the answer, wait for it with others, or compute it."""
-        prepared = self.files.prepare(run.question, run.owner)
+        prepared = self.files.prepare(run.question, run.owner, run.watch)
         run.watch.check()
         id_ = result_id(prepared.plan)
         with self._lock:

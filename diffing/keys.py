@@ -38,7 +38,7 @@ BEAM = 24
 """Sets of each size to which another column is added."""
 MARGIN = 1.0
 """Sets are given up that cost so much more than a set that was found."""
-POOL = 6
+POOL = 5
 """Sets that a search hands on to be tried on the whole files."""
 PICKED = 20_000
 """Rows of each file, picked by their key, on which a set is weighed."""
@@ -67,7 +67,7 @@ class _Effort:
     """Searches at most."""
 
 
-QUICK, THOROUGH = _Effort(margin=0.3, columns=6, rounds=1), _Effort(margin=float("inf"), columns=12, rounds=5)
+QUICK, THOROUGH = _Effort(margin=0.3, columns=6, rounds=1), _Effort(margin=float("inf"), columns=12, rounds=4)
 
 
 class Watched(Protocol):
@@ -192,7 +192,8 @@ def _unreadable() -> tuple[type[Exception], ...]:
 
 NAME_COSTS = {
     0.4: "id ids key pk uuid guid identifier",
-    0.6: "code no nr num number sku ean isbn icao iata ref date day week month year quarter period time hour timestamp datetime cohort",
+    0.6: "code no nr num number sku ean isbn icao iata ref"
+    " date day week month year quarter period time hour timestamp datetime cohort",
     0.8: "name type kind field stat metric segment site station store shop region country location line index",
     2.0: "value values amount price cost total sum count qty quantity share rate score average avg mean min max change"
     " updated modified changed created exported loaded note notes comment comments remark remarks text description",
@@ -445,6 +446,7 @@ class _Evidence:
         return self.overlap > 0.5 and self.others < 0.05
 
     def score(self, cost: float) -> float:
+        """How good a key the set is; below zero its columns cost more than they find."""
         return self.found - 0.05 * cost - min(100 * self.confused, 0.05) - 2 * self.confused
 
 
@@ -452,10 +454,10 @@ def _best(table: _Table, weighed: Mapping[Columns, _Evidence]) -> list[Columns]:
     """The sets that can be suggested, best first: none that is worse than a part of it, or much worse than the first."""
     scores = {columns: each.score(table.cost(columns)) for columns, each in weighed.items()}
     good = [columns for columns, each in weighed.items() if each.confused <= NEARLY and not each.misleading]
-    order = sorted(good, key=lambda columns: (-scores[columns], columns))
+    likely = [columns for columns in good if scores[columns] > 0 or table.cost(columns) <= 2 * len(columns)]
+    order = sorted(likely, key=lambda columns: (-scores[columns], columns))
     lean = [each for i, each in enumerate(order) if not any(set(each) > set(better) for better in order[:i])]
-    first = weighed[lean[0]] if lean else None
-    return [each for each in lean if first is None or _comparable(weighed[each], first)]
+    return [each for each in lean if _comparable(weighed[each], weighed[lean[0]])]
 
 
 def _comparable(each: _Evidence, first: _Evidence) -> bool:
@@ -474,7 +476,10 @@ class _Search:
     stage: Callable[[str], None]
 
     def tried(self, effort: _Effort) -> tuple[_Files, dict[Columns, _Evidence]]:
-        """Both files with the columns worth reading, and the evidence from them; a quick look becomes a thorough one if need be."""
+        """Both files with the columns worth reading, and the evidence from them.
+
+        A quick look becomes a thorough one if it leaves doubts.
+        """
         self.stage("reading the columns that could be the key")
         files = _Files(self.con, self.table, self._kept(effort), self.workdir)
         weighed = self._weighed(files, effort)
@@ -563,10 +568,9 @@ class _Files:
     def _weighing(self, others: Sequence[int]) -> str:
         cells = [f"h{i}" for i in others] + [f"v{i}" for i in others if i in self.numbers]
         sides = [f"any_value({c}) FILTER (NOT side) AS o_{c}, any_value({c}) FILTER (side) AS n_{c}" for c in cells]
-        mixed = "min(r) FILTER (NOT side) <> max(r) FILTER (NOT side) AS o_mixed, min(r) FILTER (side) <> max(r) FILTER (side) AS n_mixed"
         same = [f"count(*) FILTER (o = 1 AND n = 1 AND {self._agree(i)})" for i in others]
         counts = f"sum(o), sum(n), sum(o) FILTER (o_mixed), sum(n) FILTER (n_mixed), {KEYS}, count(*) FILTER (o = 1 AND n = 1)"
-        return f"SELECT {', '.join([counts, *same])} FROM (SELECT {', '.join([ROWS, mixed, *sides])} FROM picked GROUP BY k)"
+        return f"SELECT {', '.join([counts, *same])} FROM (SELECT {', '.join([ROWS, MIXED, *sides])} FROM picked GROUP BY k)"
 
     def _agree(self, i: int) -> str:
         same = f"o_h{i} IS NOT DISTINCT FROM n_h{i}"
@@ -599,6 +603,8 @@ class _Files:
 
 ROWS = "count(*) FILTER (NOT side) AS o, count(*) FILTER (side) AS n"
 """Rows of one key, in each file."""
+MIXED = "min(r) FILTER (NOT side) <> max(r) FILTER (NOT side) AS o_mixed, min(r) FILTER (side) <> max(r) FILTER (side) AS n_mixed"
+"""Whether rows of one key differ, in each file."""
 KEYS = "count(*) FILTER (o > 0), count(*) FILTER (n > 0), count(*) FILTER (o > 0 AND n > 0)"
 """Keys of the old file, of the new file, and of both."""
 

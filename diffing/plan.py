@@ -151,7 +151,7 @@ def make_plan(old: Source, new: Source, choices: Choices = Choices(), *, by_valu
     """
     old, new = _adopt(old, new)
     pairing = _pair_columns(old, new, choices.rename)
-    if not pairing and (old.columns or new.columns):
+    if not pairing:
         raise PlanError(
             f"{old.name} and {new.name} have no column in common.",
             "Check the delimiter and the header of both files, or say which columns were renamed.",
@@ -186,7 +186,10 @@ def make_plan(old: Source, new: Source, choices: Choices = Choices(), *, by_valu
 
 
 def _adopt(old: Source, new: Source) -> tuple[Source, Source]:
-    """An empty file is a table of no rows, with the columns of the other."""
+    """An empty file is a table of no rows, with the columns of the other (or one, if both are empty)."""
+    if not old.columns and not new.columns:
+        one = (Column("column 1", ColumnType.TEXT, Shape.EMPTY),)
+        return replace(old, columns=one), replace(new, columns=one)
     if not old.columns:
         return replace(old, columns=new.columns), new
     if not new.columns:

@@ -245,10 +245,8 @@ class _Check:
         if unended:
             marks += self.line_end
         quoted = self.quoted_run is not None and self.quote in marks
-        if lone or quoted:
-            in_place = quoted and not lone and _quotes_in_place(chunk, self.delimiter, self.quote)
-            if not (in_place or quoted and self.reader.regular(chunk)):
-                return None
+        if (lone or quoted) and not (quoted and self.reader.regular(chunk)):
+            return None
         if quoted and self.quoted_run:
             marks = self.quoted_run.sub(b"", marks.replace(self.quote * 2, b""))
         unit = self.delimiter * (self.body.columns - 1) + self.line_end
@@ -347,32 +345,6 @@ def _same_for_all_readers(body: Body) -> bool:
     quote = body.dialect.quote.encode()
     only_newlines = b"\r" not in before.replace(b"\r\n", b"\n")
     return before.count(b"\n") == body.line - 1 and only_newlines and (body.line == 2 or not quote or quote not in before)
-
-
-def _quotes_in_place(chunk: bytes, delimiter: bytes, quote: bytes) -> bool:
-    """Whether every quote opens a cell or closes one, as far as counts can tell, which is quick.
-
-    A quote that stands next to a delimiter inside a cell counts twice, and a doubled quote may stand
-    inside quotes or not: both make the answer no, and a closer look is needed.
-    """
-    chunk = _without_quoted_nothing(chunk, delimiter, quote)
-    if quote * 2 in chunk:
-        return False
-    opening = chunk.count(delimiter + quote) + chunk.count(b"\n" + quote) + chunk.startswith(quote)
-    closing = chunk.count(quote + delimiter) + chunk.count(quote + b"\n") + chunk.count(quote + b"\r\n") + chunk.endswith(quote)
-    return opening == closing and opening + closing == chunk.count(quote)
-
-
-def _without_quoted_nothing(chunk: bytes, delimiter: bytes, quote: bytes) -> bytes:
-    """The chunk with its cells that are nothing but two quotes made bare (or what looks like them inside quotes)."""
-    nothing = quote * 2
-    if nothing not in chunk:
-        return chunk
-    for _ in range(2):  # of neighbours the first pass finds every other one
-        chunk = chunk.replace(delimiter + nothing + delimiter, delimiter * 2)
-    for end in (b"\n", b"\r\n"):
-        chunk = chunk.replace(delimiter + nothing + end, delimiter + end)
-    return chunk.replace(b"\n" + nothing + delimiter, b"\n" + delimiter)
 
 
 def _copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:

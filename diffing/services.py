@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import re
@@ -10,6 +12,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,10 @@ from diffing import export
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import DiffError
 from diffing.jobs import Files, Jobs
-from diffing.result import Change, Result
+from diffing.result import Result
 from diffing.store import Lease, Store, claimed
 from diffing.uploads import Uploads
+from diffing.views import Filter, positions
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 MEMORY_SHARE = 0.6
@@ -147,7 +152,9 @@ FORMS: Mapping[str, Form] = {
     "json": Form(".jsonl", "application/x-ndjson", "write_json_lines"),
     "xlsx": Form(".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "write_xlsx"),
 }
-CHANGES = (Change.ADDED, Change.REMOVED, Change.CHANGED)
+EVERYTHING = Filter()
+FILTERED = "filtered-"
+"""How the names of filtered files begin."""
 
 
 class Services:
@@ -183,23 +190,30 @@ class Services:
         with self.store.lease(result_id) as lease:
             self.download(lease, "csv")
 
-    def download(self, lease: Lease, form: str = "csv", changes: Iterable[str] = ()) -> Path:
-        """The rows of a result as a file (see FORMS): made once, kept as long as the result.
-
-        `changes` asks for rows of some fates only; none means all.
+    def download(self, lease: Lease, form: str = "csv", filter: Filter = EVERYTHING) -> Path:
+        """The rows of a result that a filter means as a file (see FORMS), kept with the result for the next time.
 
         Raises:
             NotOffered: this form can't be had.
+            PlanError: the filter names what this result has not.
             StoreError: there is no room for it.
         """
-        wanted = [each for each in CHANGES if each in set(changes)] or list(CHANGES)
         suffix = FORMS[form].suffix
-        if len(wanted) == len(CHANGES):
+        if filter == EVERYTHING:
             return self.store.file(lease, f"rows{suffix}", _writer(form))
-        if form != "csv":
-            raise NotOffered(f"Rows of some fates only can't be had as {form}.", "Ask for format=csv, or leave out change=.")
+        named = hashlib.sha256(json.dumps(filter.to_query()).encode()).hexdigest()[:16]
+        return self.store.file(lease, f"{FILTERED}{named}{suffix}", self._filtered(lease, form, filter), passing=FILTERED)
+
+    def _filtered(self, lease: Lease, form: str, filter: Filter) -> Callable[[Result, Path], None]:
+        """What writes the rows that a filter means."""
+        write = _writer(form)
+        if "filter" in signature(write).parameters:
+            return partial(write, filter=filter)
+        if form not in ("csv", "json"):
+            raise NotOffered(f"Filtered rows can't be had as {form}.", "Ask for csv or json, or for all rows.")
         whole = self.download(lease, form)
-        return self.store.file(lease, f"rows-{'-'.join(wanted)}{suffix}", lambda _, path: _copy_rows(whole, path, wanted))
+        wanted = positions(lease.result, filter, size=max(lease.result.summary.differing_rows, 1))
+        return lambda _, path: _copy_records(whole, path, wanted, quoted=form == "csv")
 
     def close(self) -> None:
         """Stop the jobs and let go of the folder."""
@@ -213,17 +227,21 @@ def _writer(form: str) -> Callable[[Result, Path], None]:
     return found
 
 
-def _copy_rows(whole: Path, path: Path, changes: Iterable[str]) -> None:
-    """Copy the header and the records of some fates from a diffed CSV, whose first cell is the fate."""
-    starts = tuple(f"{change},".encode() for change in changes)
-    inside, keep = False, True
+def _copy_records(whole: Path, path: Path, wanted: Iterable[int], *, quoted: bool) -> None:
+    """Copy the records with these numbers, in ascending order; of a CSV (`quoted`) the header too.
+
+    A record of a CSV goes on to the next line where a quote is open.
+    """
+    numbers = iter(wanted)
+    number, next_wanted, inside = -1 if quoted else 0, -1 if quoted else next(numbers, None), False
     with whole.open("rb") as rows, path.open("wb") as out:
-        for number, line in enumerate(rows):
-            if number and not inside:
-                keep = line.startswith(starts)
-            inside ^= line.count(b'"') % 2 == 1
-            if keep:
+        for line in rows:
+            if number == next_wanted:
                 out.write(line)
+            inside ^= quoted and line.count(b'"') % 2 == 1
+            if not inside:
+                next_wanted = next(numbers, None) if number == next_wanted else next_wanted
+                number += 1
 
 
 def _memory_share(workers: int) -> str:

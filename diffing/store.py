@@ -39,6 +39,8 @@ PLAN_FILE = "plan.json"
 FILES = "files"
 """The folder of a result's downloads."""
 PART = ".part-"
+FEW = 5
+"""Files of a passing kind that are kept with a result."""
 TOUCH_AFTER = 60.0
 """Uses of a result are written down at most once in so many seconds; memory knows each."""
 
@@ -328,8 +330,10 @@ class Store:
                 self._drop(before)
         return stored
 
-    def file(self, lease: Lease, name: str, make: Callable[[Result, Path], None]) -> Path:
+    def file(self, lease: Lease, name: str, make: Callable[[Result, Path], None], *, passing: str = "") -> Path:
         """A file made from a result, kept with it: made at the first call, found at the next.
+
+        Of the files whose names begin with `passing`, only the newest few are kept.
 
         Raises:
             StoreError: there is no room.
@@ -340,16 +344,25 @@ class Store:
             if not path.exists():
                 with self._part() as part, _writing():
                     make(lease.result, part / name)
-                    self._add(lease.stored, part / name, path)
+                    self._add(lease.stored, part / name, path, passing)
         return path
 
-    def _add(self, stored: Stored, made: Path, path: Path) -> None:
+    def _add(self, stored: Stored, made: Path, path: Path, passing: str) -> None:
         size = made.stat().st_size
         with self._lock:
+            if passing:
+                self._thin_out(stored, path.parent, passing)
             self._make_room(size, size)
             path.parent.mkdir(exist_ok=True)
             os.replace(made, path)
             self._grow(stored, size)
+
+    def _thin_out(self, stored: Stored, folder: Path, passing: str) -> None:
+        """Make place for one more; who is sending such a file goes on, for it stays open."""
+        oldest_first = sorted(folder.glob(f"{passing}*"), key=lambda path: path.stat().st_mtime_ns)
+        for path in oldest_first[: max(len(oldest_first) - FEW + 1, 0)]:
+            self._grow(stored, -path.stat().st_size)
+            path.unlink()
 
     def update(self, id_: str, run: Callable[[Result], object]) -> None:
         """Let `run` change the summary of a result where it stands, as an engine does with totals."""

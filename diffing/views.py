@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -20,10 +20,12 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 
 from diffing import grammar
+from diffing.engines.duckdb import DUCKDB
 from diffing.errors import ColumnNotFound, DiffError, EngineError, PlanError
 from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair, Plan
 from diffing.result import Cell, Change, Result
+from diffing.sql import Sql
 
 PAGE_SIZE = 200
 MOST_VALUES = 30
@@ -225,7 +227,7 @@ def _three(items: Sequence[str]) -> tuple[str, str, str] | None:
 
 def _fits(plan: Plan, part: Filter) -> bool:
     try:
-        _where(plan, part, lambda value: "?")
+        _where(Sql(plan, DUCKDB), part)
     except DiffError:
         return False
     return True
@@ -405,7 +407,7 @@ def positions(result: Result, filter: Filter = Filter(), order: Order = Order(),
     asked = _Question(result)
     found = asked.fetch(
         f"SELECT file_row_number FROM {asked.rows} WHERE {asked.where(filter)}"
-        f" ORDER BY {_ordering(result.plan, order, asked.bind)} LIMIT {asked.bind(size)} OFFSET {asked.bind(first)}"
+        f" ORDER BY {_ordering(asked.sql, order)} LIMIT {asked.bind(size)} OFFSET {asked.bind(first)}"
     )
     return [position for (position,) in found]
 
@@ -476,11 +478,11 @@ def over_time(result: Result, column: str, filter: Filter = Filter()) -> TimeCou
     each = _column(result.plan, column, "a time")
     if each.pair.type is not ColumnType.DATE:
         raise PlanError(f"“{column}” is no date column.", "Choose one of dates, or set its type and compare again.")
-    days = [_day(_trim(cell, each.pair), format_, asked.bind) for cell, format_ in (("o", each.pair.old_format), ("n", each.pair.new_format))]
+    old, new = _day(asked.sql, "o", each.pair, each.pair.old_format), _day(asked.sql, "n", each.pair, each.pair.new_format)
     long = "".join(f" WHEN days <= {most} THEN '{unit}'" for unit, most in BUCKETS.items())
     found = asked.fetch(
         f"WITH texts AS ({asked.pairs(each, filter)}),"
-        f" days AS (SELECT {days[0]} AS o, {days[1]} AS n, change, rows FROM texts),"
+        f" days AS (SELECT {old} AS o, {new} AS n, change, rows FROM texts),"
         " span AS (SELECT greatest(max(o), max(n)) - least(min(o), min(n)) AS days FROM days),"
         f" unit AS (SELECT CASE{long} ELSE 'year' END AS unit FROM span),"
         " pairs AS (SELECT date_trunc(unit, o)::DATE AS o, date_trunc(unit, n)::DATE AS n, change, rows FROM days, unit),"
@@ -661,20 +663,23 @@ def _key_pair(old: str | None, new: str | None, change: Change) -> CellPair:
     return CellPair(old, new, Cell.SAME_TEXT if old == new else None)
 
 
-def _ordering(plan: Plan, order: Order, bind: Bind) -> str:
+def _ordering(sql: Sql, order: Order) -> str:
     way = "DESC" if order.descending else "ASC"
     if order.column is None or order.by is By.KEY:
         return f"file_row_number {way}"
-    column = _column(plan, order.column, "an order")
+    column = _column(sql.plan, order.column, "an order")
     if order.by is By.CHANGE_SIZE:
         return f"{_size(column)} {way} NULLS LAST, file_row_number"
     cell = column.cells[0] if order.by is By.OLD else column.cells[-1]
-    format_ = column.pair.old_format if order.by is By.OLD else column.pair.new_format
-    if column.pair.type is ColumnType.NUMBER:
-        return f"{cell} IS NULL, nullif(TRY_CAST({cell} AS DOUBLE), 'nan'::DOUBLE) {way} NULLS LAST, file_row_number"
-    if column.pair.type is ColumnType.DATE and format_:
-        return f"{cell} IS NULL, try_strptime({cell}, {bind(format_)}) {way} NULLS LAST, file_row_number"
-    return f"{cell} {way} NULLS LAST, file_row_number"
+    value = _ordered(sql, cell, column.pair, column.pair.old_format if order.by is By.OLD else column.pair.new_format)
+    return f"{cell} IS NULL, {value} {way} NULLS LAST, file_row_number"
+
+
+def _ordered(sql: Sql, cell: str, pair: ColumnPair, format_: str | None) -> str:
+    """What cells are ordered by: numbers by value, dates in a format of their own likewise, others as text."""
+    if pair.type is ColumnType.NUMBER:
+        return f"nullif(TRY_CAST({cell} AS DOUBLE), 'nan'::DOUBLE)"
+    return _instant(sql, cell, pair, format_) if pair.type is ColumnType.DATE and format_ else cell
 
 
 def _size(column: _Column) -> str:
@@ -686,33 +691,33 @@ def _size(column: _Column) -> str:
 
 # --- filters as SQL ------------------------------------------------------------------------------
 
-Bind = Callable[[Any], str]
-"""Takes a value and returns the parameter that stands for it."""
+
+def _where(sql: Sql, filter: Filter) -> str:
+    return " AND ".join(f"({part})" for part in _parts(sql, filter)) or "TRUE"
 
 
-def _where(plan: Plan, filter: Filter, bind: Bind) -> str:
-    return " AND ".join(f"({part})" for part in _parts(plan, filter, bind)) or "TRUE"
-
-
-def _parts(plan: Plan, filter: Filter, bind: Bind) -> Iterator[str]:
+def _parts(sql: Sql, filter: Filter) -> Iterator[str]:
     if filter.changes:
-        yield f"change IN ({', '.join(map(bind, filter.changes))})"
+        yield f"change IN ({', '.join(sql.bind(change.value) for change in filter.changes)})"
     if filter.changed_columns:
-        columns = (_column(plan, name, "a changed column", compared=True) for name in filter.changed_columns)
+        columns = (_column(sql.plan, name, "a changed column", compared=True) for name in filter.changed_columns)
         yield " OR ".join(map(_differs, columns))
     if filter.search:
-        cells = (cell for each in _columns(plan).values() for cell in each.cells)
-        yield _contains(cells, filter.search, bind)
+        yield _contains(sql, (cell for each in _columns(sql.plan).values() for cell in each.cells), filter.search)
     for each in filter.conditions:
-        yield _holds(_column(plan, each.column, "a condition"), each, bind)
+        yield _holds(sql, _column(sql.plan, each.column, "a condition"), each)
+    yield from _size_parts(sql, filter)
+
+
+def _size_parts(sql: Sql, filter: Filter) -> Iterator[str]:
     if filter.change_at_least:
-        change, size = _change(plan, *filter.change_at_least, bind=bind)
+        change, size = _change(sql, *filter.change_at_least)
         yield f"{change} <> 0 AND abs({change}) >= {size}"
     if filter.change_at_most:
-        change, size = _change(plan, *filter.change_at_most, bind=bind)
+        change, size = _change(sql, *filter.change_at_most)
         yield f"{change} <> 0 AND abs({change}) <= {size}"
     if filter.change_between:
-        change, low, high = _change(plan, *filter.change_between, bind=bind)
+        change, low, high = _change(sql, *filter.change_between)
         yield f"{change} <> 0 AND {change} >= {low} AND {change} < {high}"
 
 
@@ -720,17 +725,17 @@ def _differs(column: _Column) -> str:
     return f"substr(codes, {column.at + 1}, 1) = '{Cell.DIFFERS}'"
 
 
-def _contains(cells: Iterable[str], text: str, bind: Bind) -> str:
+def _contains(sql: Sql, cells: Iterable[str], text: str) -> str:
     """Whether a text occurs in any of the cells; text without letters is found faster."""
     if text.lower() == text.upper():
-        return " OR ".join(f"contains({cell}, {bind(text)})" for cell in cells)
-    return " OR ".join(f"contains(lower({cell}), lower({bind(text)}))" for cell in cells)
+        return " OR ".join(f"contains({cell}, {sql.bind(text)})" for cell in cells)
+    return " OR ".join(f"contains(lower({cell}), lower({sql.bind(text)}))" for cell in cells)
 
 
-def _change(plan: Plan, name: str, *sizes: str, bind: Bind) -> list[str]:
+def _change(sql: Sql, name: str, *sizes: str) -> list[str]:
     """SQL for the change of a column and for the numbers it is held against."""
-    column = _number_column(plan, name)
-    return [f"TRY_CAST({column.stem}_change AS DOUBLE)", *(bind(_number(size)) for size in sizes)]
+    column = _number_column(sql.plan, name)
+    return [f"TRY_CAST({column.stem}_change AS DOUBLE)", *(sql.bind(_number(size)) for size in sizes)]
 
 
 def _number(text: str) -> float:
@@ -739,15 +744,15 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _holds(column: _Column, condition: Condition, bind: Bind) -> str:
+def _holds(sql: Sql, column: _Column, condition: Condition) -> str:
     match condition.test:
         case Test.EQUALS:
-            values = ", ".join(map(bind, condition.values))
+            values = ", ".join(map(sql.bind, condition.values))
             return " OR ".join(f"{cell} IN ({values})" for cell in column.cells)
         case Test.CONTAINS:
-            return " OR ".join(_contains(column.cells, value, bind) for value in condition.values)
+            return " OR ".join(_contains(sql, column.cells, value) for value in condition.values)
         case Test.BETWEEN:
-            return _between(column, condition, bind)
+            return " OR ".join(f"({test})" for test in _between(sql, column, *condition.values))
         case Test.NULL:
             return _is_null(column)
         case Test.NOT_NULL:
@@ -761,49 +766,30 @@ def _is_null(column: _Column) -> str:
     return f"({old} IS NULL AND change <> '{Change.ADDED}') OR ({new} IS NULL AND change <> '{Change.REMOVED}')"
 
 
-def _between(column: _Column, condition: Condition, bind: Bind) -> str:
+def _between(sql: Sql, column: _Column, low: str, high: str) -> Iterator[str]:
+    """One test per cell."""
     pair = column.pair
-    low, high = condition.values
-    if pair.type is ColumnType.NUMBER:
-        bounds = _bounds("TRY_CAST({} AS DOUBLE)", low and bind(_number(low)), high and bind(_number(high)))
-        tests = [f"({bounds.format(*[cell] * 2)} AND {_reads(cell, grammar.NUMBER)})" for cell in _trimmed(column)]
-    elif pair.type is ColumnType.DATE:
-        bounds = _bounds("{}", low and bind(_moment(low, time.min)), high and bind(_moment(high, time.max)))
-        cells = zip(_trimmed(column), (pair.old_format, pair.new_format), strict=False)
-        tests = [bounds.format(*[f"({_instant(cell, format_, bind)})"] * 2) for cell, format_ in cells]
-    else:
-        bounds = _bounds("{}", low and bind(low), high and bind(high))
-        tests = [bounds.format(*[cell] * 2) for cell in column.cells]
-    return " OR ".join(f"({test})" for test in tests)
+    for cell, format_ in zip(column.cells, (pair.old_format, pair.new_format), strict=False):
+        if pair.type is ColumnType.NUMBER:
+            number = sql.normal(cell, pair)
+            bounds = _bounds(sql, f"TRY_CAST({number} AS DOUBLE)", low and _number(low), high and _number(high))
+            yield f"{bounds} AND {sql.is_number(number)}"
+        elif pair.type is ColumnType.DATE:
+            instant = _instant(sql, cell, pair, format_)
+            yield _bounds(sql, instant, low and _moment(low, time.min), high and _moment(high, time.max))
+        else:
+            yield _bounds(sql, cell, low, high)
 
 
-def _bounds(value: str, low: str, high: str) -> str:
-    """A test with a place for the cell in each bound that there is."""
-    return " AND ".join([*([f"{value} >= {low}"] if low else []), *([f"{value} <= {high}"] if high else [])])
+def _bounds(sql: Sql, value: str, low: Any, high: Any) -> str:
+    """Whether a value is within bounds; an empty text is none."""
+    bounds = [f"{value} {sign} {sql.bind(bound)}" for sign, bound in ((">=", low), ("<=", high)) if bound != ""]
+    return " AND ".join(bounds)
 
 
-def _trimmed(column: _Column) -> list[str]:
-    """The cells as they are read by value."""
-    return [_trim(cell, column.pair) for cell in column.cells]
-
-
-def _trim(cell: str, pair: ColumnPair) -> str:
-    spaces = ", ".join(f"chr({ord(space)})" for space in grammar.SPACES)
-    return f"trim({cell}, concat({spaces}))" if pair.ignore_space else cell
-
-
-def _reads(cell: str, pattern: str) -> str:
-    return f"regexp_full_match({cell}, '{pattern}')"
-
-
-def _instant(cell: str, format_: str | None, bind: Bind) -> str:
-    """SQL for a cell as a timestamp without offset, in UTC if it had one; NULL if it is no date."""
-    if format_ is not None:
-        return f"try_strptime({cell}, {bind(format_)})"
-    return (
-        f"CASE WHEN {_reads(cell, grammar.LOCAL_TIMESTAMP)} THEN TRY_CAST({cell} AS TIMESTAMP)"
-        f" WHEN {_reads(cell, grammar.OFFSET_TIMESTAMP)} THEN TRY_CAST({cell} AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END"
-    )
+def _instant(sql: Sql, cell: str, pair: ColumnPair, format_: str | None) -> str:
+    """SQL for a cell as a timestamp, in UTC if it has an offset; NULL if it is no date."""
+    return f"TRY_CAST({sql.instant(f'({sql.normal(cell, pair)})', format_)} AS TIMESTAMP)"
 
 
 def _moment(text: str, of_day: time) -> datetime:
@@ -833,9 +819,9 @@ def _seen(old: str, new: str) -> str:
     )
 
 
-def _day(cell: str, format_: str | None, bind: Bind) -> str:
+def _day(sql: Sql, cell: str, pair: ColumnPair, format_: str | None) -> str:
     """SQL for the day of a cell, NULL if it is none of the years 1 to 9999."""
-    day = f"CAST({_instant(cell, format_, bind)} AS DATE)"
+    day = f"CAST({_instant(sql, cell, pair, format_)} AS DATE)"
     return f"CASE WHEN {day} BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN {day} END"
 
 
@@ -893,21 +879,17 @@ def _plain(number: Decimal) -> str:
 # --- the file ------------------------------------------------------------------------------------
 
 
-@dataclass
 class _Question:
     """A statement about the rows of a result, with its bound values."""
 
-    result: Result
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def bind(self, value: Any) -> str:
-        name = f"v{len(self.values)}"
-        self.values[name] = str(value) if isinstance(value, StrEnum) else value
-        return f"${name}"
+    def __init__(self, result: Result) -> None:
+        self.path = result.rows_file.resolve()
+        self.sql = Sql(result.plan, DUCKDB)
+        self.bind = self.sql.bind
 
     @property
     def file(self) -> str:
-        return self.bind(str(self.result.rows_file.resolve()))
+        return self.bind(str(self.path))
 
     @property
     def rows(self) -> str:
@@ -915,7 +897,7 @@ class _Question:
         return f"read_parquet({self.file}, file_row_number = true)"
 
     def where(self, filter: Filter) -> str:
-        return _where(self.result.plan, filter, self.bind)
+        return _where(self.sql, filter)
 
     def pairs(self, column: _Column, filter: Filter) -> str:
         """SQL that counts rows by fate, old cell `o` and new cell `n`."""
@@ -929,10 +911,11 @@ class _Question:
             EngineError: the file is gone or damaged, or the question needs too much memory.
         """
         try:
-            with _connection(self.result.rows_file.resolve().parent.parent).cursor() as cursor:
-                return cursor.execute(statement, self.values).fetchall()
+            with _connection(self.path.parent.parent).cursor() as cursor:
+                return cursor.execute(statement, self.sql.params).fetchall()
         except duckdb.OutOfMemoryException as error:
-            raise EngineError("This view of the result needs too much memory.", "Narrow the filter, or choose another column.") from error
+            hint = "Narrow the filter, or choose another column."
+            raise EngineError("This view of the result needs too much memory.", hint) from error
         except duckdb.Error as error:
             raise EngineError("The result can't be read.", "Compare again.") from error
 

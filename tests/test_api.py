@@ -381,9 +381,39 @@ def test_rows_of_some_fates_can_be_had_alone(seen: TestClient, change: str, rows
     assert answer.text == DIFFED.split("\n", 1)[0] + "\n" + rows
 
 
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("find=LINES", DIFFED.split("\n", 1)[1].split("removed")[0]),
+        ("fate=removed", "removed,3,3,,-3,c,\n"),
+        ("fate=removed&find=nothing", ""),
+        ("least=price,3", "removed,3,3,,-3,c,\nadded,4,,4,4,,d\n"),
+    ],
+)
+def test_rows_can_be_had_as_a_page_filters_them(seen: TestClient, query: str, rows: str) -> None:
+    answer = seen.get(f"/api/diffing/job/1?{query}")
+    assert answer.text == DIFFED.split("\n", 1)[0] + "\n" + rows
+    lines = seen.get(f"/api/diffing/job/1?{query}&format=json").text.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == re.findall(r"^(?:changed|removed|added),(\d)", rows, re.MULTILINE)
+
+
+def test_a_filter_that_says_nothing_or_names_no_column_is_refused(seen: TestClient) -> None:
+    assert seen.get("/api/diffing/job/1?fate=moved").status_code == 400
+    assert seen.get("/api/diffing/job/1?least=prize,3").status_code == 422
+
+
+def test_filtered_files_do_not_pile_up(done: TestClient, site: Site) -> None:
+    for i in range(12):
+        assert done.get(f"/api/diffing/job/1?find={i}").status_code == 200
+    files = [path for path in site.services.store.folder.rglob("*") if path.is_file()]
+    assert len([path for path in files if path.name.startswith("filtered-")]) == 5
+    assert sum(path.stat().st_size for path in files) == site.services.store.size
+
+
 def test_the_download_of_some_fates_says_so_in_its_name(seen: TestClient) -> None:
     header = seen.get("/api/diffing/job/1?change=changed&change=added").headers["content-disposition"]
     assert header == 'attachment; filename="revenue-diff-added-changed.csv"'
+    assert seen.get("/api/diffing/job/1?find=x").headers["content-disposition"].endswith('"revenue-diff-filtered.csv"')
 
 
 def test_rows_can_be_had_as_json_lines_and_parquet(seen: TestClient) -> None:
@@ -402,7 +432,7 @@ def test_excel_is_given_or_politely_declined(seen: TestClient) -> None:
         assert (answer.status_code, set(answer.json())) == (501, {"error", "hint"})
 
 
-@pytest.mark.parametrize(("query", "error"), [("format=pdf", "no format “pdf”"), ("change=moved", "no change “moved”")])
+@pytest.mark.parametrize(("query", "error"), [("format=pdf", "no format “pdf”"), ("change=moved", "no change “moved”"), ("change=added,x", "no change “x”")])
 def test_forms_and_fates_that_are_none_are_told(seen: TestClient, query: str, error: str) -> None:
     answer = seen.get(f"/api/diffing/job/1?{query}")
     assert (answer.status_code, error in answer.json()["error"]) == (400, True)

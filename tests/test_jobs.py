@@ -19,7 +19,7 @@ import pytest
 from diffing.engines import Watch
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import MetricError
-from diffing.jobs import MOST_WAITING, Busy, Files, Job, Jobs, JobState, Question, UnknownJob, UnknownMetric
+from diffing.jobs import MOST_WAITING, STAGES, Busy, Files, Job, Jobs, JobState, Question, UnknownJob, UnknownMetric
 from diffing.plan import Choices, Plan
 from diffing.result import Result
 from diffing.services import Services, Settings
@@ -328,6 +328,16 @@ def test_a_running_job_tells_its_stage_and_share_and_never_goes_back(server: Ser
     shares = [each.share for each in (*seen, server.jobs.get(job.id))]
     assert seen[0].stage == "opening the files" and seen[0].elapsed is not None
     assert shares == sorted(shares) and shares[-1] == 1.0
+
+
+def test_every_stage_has_its_share_of_the_whole(server: Server) -> None:
+    heard: list[str] = []
+    watch = Watch(report=lambda stage, share: heard.append(stage))
+    prepared = server.files.prepare(server.ask("ann"), "ann", watch)
+    with server.files.workdir() as folder:
+        DuckDBEngine().run(prepared.plan, folder, watch)
+    assert len(heard) > 6
+    assert set(heard) <= set(STAGES)
 
 
 def test_the_list_shows_metrics_and_own_uploads_newest_first_and_never_those_of_others(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -31,6 +32,8 @@ from diffing.store import Lease
 from diffing.uploads import Upload
 from diffing.views import DIFFERING, Filter
 
+log = logging.getLogger(__name__)
+
 STATUS: Mapping[str, int] = {
     "BadRequest": 400,
     "UnknownMetric": 404,
@@ -39,6 +42,7 @@ STATUS: Mapping[str, int] = {
     "UploadGone": 410,
     "UploadTooLarge": 413,
     "Busy": 429,
+    "DoesNotFit": 422,
     "NotOffered": 501,
     "NoRoom": 507,
     "MetricError": 409,
@@ -107,7 +111,9 @@ class Download(FileResponse):
     chunk_size = 1 << 20
 
     def __init__(self, lease: Lease, path: Path, *, name: str, media_type: str) -> None:
-        super().__init__(path, media_type=media_type, filename=name, stat_result=os.stat(path), headers={"cache-control": "private, no-cache"})
+        super().__init__(
+            path, media_type=media_type, filename=name, stat_result=os.stat(path), headers={"cache-control": "private, no-cache"}
+        )
         self._lease = lease
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,6 +135,9 @@ def _guarded(handler: Handler) -> Handler:
             return Response(status_code=400)
         except DiffError as error:
             return Json({"error": error.message, "hint": error.hint}, status_of(kinds_of(error)), _retry(error))
+        except Exception:
+            log.exception("The API failed.")
+            return Json({"error": "The server failed.", "hint": "Try again. The server's log says more."}, 500)
 
     return guarded
 
@@ -224,9 +233,9 @@ class Api:
 def _job_id(request: Request) -> JobId:
     """Small integers are jobs of metrics; anything else is the id of a job over uploaded files."""
     text: str = request.path_params["job_id"]
-    if len(text) > 64:  # noqa: PLR2004
+    if len(text) > 64:
         raise UnknownJob("of this name")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text  # noqa: PLR2004
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text
 
 
 def _form(query: QueryParams) -> str:

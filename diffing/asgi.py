@@ -419,7 +419,7 @@ class _Answer:
 
     @property
     def accepted(self) -> bool:
-        return any(message.get("status") == 204 for message in self.messages)  # noqa: PLR2004
+        return any(message.get("status") == 204 for message in self.messages)
 
     async def replay(self, send: Send) -> None:
         for message in self.messages:

@@ -88,7 +88,6 @@ def columns_chart(counts: Mapping[str, int], rows: int | None = None) -> Chart:
     cells = sum(n for _, n in rest)
     labels = [_label(name) for name, _ in shown] + ([f"{_columns(len(rest), 'other')}"] if rest else [])
     numbers = [n for _, n in shown] + ([cells] if rest else [])
-    share = (lambda n: f" ({_share(n, rows)} of the rows)") if rows else (lambda n: "")
     bar = go.Bar(
         x=numbers,
         y=list(range(len(numbers))),
@@ -98,13 +97,14 @@ def columns_chart(counts: Mapping[str, int], rows: int | None = None) -> Chart:
         cliponaxis=False,
         marker_color=[COLOURS[Change.CHANGED]] * len(shown) + [COLOURS[Change.UNCHANGED]] * bool(rest),
         customdata=[_click(Filter(changed_columns=(name,))) for name, _ in shown] + [_click(Filter())] * bool(rest),
-        **_hover([f"{label}: {n:,} changed cells{share(n)}" for label, n in zip(labels, numbers, strict=True)]),
+        **_hover([f"{label}: {n:,} changed cells{_share_of_rows(n, rows)}" for label, n in zip(labels, numbers, strict=True)]),
     )
     figure = _figure([bar], height=_height(len(numbers)), legend=False)
     _label_rows(figure, labels)
     figure.update_xaxes(visible=False)
     most = ", ".join(f"{_cut(name)} {n:,}" for name, n in changed[:3])
-    return Chart("Which columns changed?", figure, f"{_columns(len(changed))} changed. Changed cells: {most}." if changed else "No column changed.")
+    alt = f"{_columns(len(changed))} changed. Changed cells: {most}." if changed else "No column changed."
+    return Chart("Which columns changed?", figure, alt)
 
 
 def totals_chart(columns: Sequence[ColumnSummary]) -> Chart:
@@ -122,9 +122,11 @@ def totals_chart(columns: Sequence[ColumnSummary]) -> Chart:
     )
     figure = _figure([bar], height=_height(len(shown), 40), legend=False)
     _label_rows(figure, [f"{_label(each.name)}<br>{move}" for each, move in zip(shown, moves, strict=True)])
-    figure.update_xaxes(zeroline=True, ticksuffix="%", visible=any(_percent(each) is not None for each in shown))
+    known = any(each.old_total is not None for each in shown)
+    figure.update_xaxes(zeroline=True, ticksuffix="%", visible=known)
     said = "; ".join(f"{_cut(each.name)}: {move}" for each, move in zip(shown[:5], moves, strict=False))
-    return Chart("How did the totals move?", figure, f"{said}." if said else "There is no column of numbers.")
+    question = "How did the totals move?" if known else "What do the changes add up to?"
+    return Chart(question, figure, f"{said}." if said else "There is no column of numbers.")
 
 
 def distribution_chart(distribution: Distribution) -> Chart:
@@ -138,18 +140,22 @@ def distribution_chart(distribution: Distribution) -> Chart:
         marker_color=COLOURS[Change.CHANGED],
         marker_line_width=0,
         customdata=[_click(_changed_by(column, each)) for each in bins],
-        **_hover([f"{_span(each)}: {_rows(each.count)}" for each in bins]),
+        **_hover([f"{_span(each, distribution.whole)}: {_rows(each.count)}" for each in bins]),
     )
     figure = _figure([bar], height=220, legend=False)
-    every = max(1, -(-len(edges) // MOST_TICKS))
-    ticks = [i for i in range(len(edges)) if (i - _zero(edges)) % every == 0]
-    figure.update_xaxes(tickvals=[i - 0.5 for i in ticks], ticktext=[_signed(edges[i]) for i in ticks], showgrid=False)
-    if "0" in edges[1:-1]:
+    each_one = distribution.whole and all(Decimal(each.high) - Decimal(each.low) == 1 for each in bins)
+    ticks = _ticks([each.low for each in bins] if each_one else edges)
+    figure.update_xaxes(tickvals=[i - (0 if each_one else 0.5) for i in ticks], ticktext=[_signed(edges[i]) for i in ticks], showgrid=False)
+    if "0" in edges[1:-1] and not each_one:
         figure.add_vline(x=_zero(edges) - 0.5, line_width=1, line_color=COLOURS[Change.UNCHANGED])
     total = sum(each.count for each in bins)
     alt = f"{_rows(total)}: {distribution.increases:,} up, {distribution.decreases:,} down."
     most = max(bins, key=lambda each: each.count, default=None)
-    return Chart(f"By how much did “{column}” change?", figure, f"{alt} Most often {_span(most)}." if most else "No number changed.")
+    return Chart(
+        f"By how much did “{column}” change?",
+        figure,
+        f"{alt} Most often {_span(most, distribution.whole)}." if most else "No number changed.",
+    )
 
 
 def time_chart(counts: TimeCounts) -> Chart:
@@ -168,7 +174,7 @@ def time_chart(counts: TimeCounts) -> Chart:
         for change in _present(each.fates for each in counts.buckets)
     ]
     figure = _figure(traces, height=260)
-    figure.update_xaxes(type="date", fixedrange=False, showgrid=False)
+    figure.update_xaxes(type="date", fixedrange=False, showgrid=False, tickformat=None)
     most = max(counts.buckets, key=lambda each: each.fates.total, default=None)
     undated = f" {_rows(counts.undated.total)} without a date." if counts.undated.total else ""
     alt = f"Most in {_when(most)}: {_fates(most.fates)}." if most else "There are no dates."
@@ -263,6 +269,10 @@ def _share(n: int, total: int) -> str:
     return f"{100 * n / total:.1f}%".replace(".0%", "%") if total else "0%"
 
 
+def _share_of_rows(n: int, rows: int | None) -> str:
+    return f" ({_share(n, rows)} of the rows)" if rows and n <= rows else ""
+
+
 def _percent(column: ColumnSummary) -> float | None:
     """How far the total moved, in percent of the old one; None if that is not known or endless."""
     if column.old_total is None or column.new_total is None or not Decimal(column.old_total):
@@ -276,10 +286,14 @@ def _move(column: ColumnSummary, *, exactly: bool = False) -> str:
     said = _grouped if exactly else _short
     if column.old_total is None or column.new_total is None:
         total = column.sum_of_changes
-        return "no total" if total is None else f"{'+' if Decimal(total) > 0 else ''}{said(total)} in sum"
-    percent = _percent(column)
-    moved = "" if percent is None else f" ({percent:+,.1f}%)" if abs(percent) >= 0.05 or not percent else f" ({percent:+.1g}%)"
-    return f"{said(column.old_total)} → {said(column.new_total)}{moved.replace('-', '−')}"
+        return "no total" if total is None else f"{'+' if Decimal(total) > 0 else ''}{said(total)}"
+    return f"{said(column.old_total)} → {said(column.new_total)}{_moved(_percent(column))}"
+
+
+def _moved(percent: float | None) -> str:
+    if percent is None:
+        return ""
+    return (f" ({percent:+,.1f}%)" if abs(percent) >= 0.05 else f" ({percent:+.1g}%)" if percent else " (no change)").replace("-", "−")
 
 
 def _grouped(number: str) -> str:
@@ -305,14 +319,21 @@ def _signed(number: str) -> str:
     return f"+{_short(number)}" if Decimal(number) > 0 else _short(number)
 
 
-def _span(each: Bin) -> str:
-    """A stretch of changes in words, its edges exact."""
+def _span(each: Bin, whole: bool = False) -> str:
+    """A stretch of changes in words, its edges exact. Whole changes by one number have no stretch."""
     low, high = Decimal(each.low), Decimal(each.high)
-    if low >= 0:
-        return f"up by {_grouped(each.low)} to {_grouped(each.high)}" if low else f"up by less than {_grouped(each.high)}"
-    if high <= 0:
-        return f"down by {_grouped(str(-high))} to {_grouped(str(-low))}" if high else f"down by at most {_grouped(str(-low))}"
-    return f"{_grouped(each.low)} to {_grouped(each.high)}"
+    if low < 0 < high:
+        return f"by {_grouped(each.low)} to {_grouped(each.high)}"
+    way, near, far = ("up", low, high) if low >= 0 else ("down", -high, -low)
+    if whole and high - low == 1:
+        return f"{way} by {abs(low):,f}"
+    return f"{way} by {near:,f} to {far:,f}" if near else f"{way} by {'less than' if low >= 0 else 'at most'} {far:,f}"
+
+
+def _ticks(edges: Sequence[str]) -> list[int]:
+    """Which edges are labelled: not too many, zero among them."""
+    every = max(1, -(-len(edges) // MOST_TICKS))
+    return [i for i in range(len(edges)) if (i - _zero(edges)) % every == 0]
 
 
 def _zero(edges: Sequence[str]) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,22 +29,62 @@ if TYPE_CHECKING:
 SAME, DIFFERENT, TROUBLE, STOPPED = 0, 1, 2, 130
 SHOW_PROGRESS_AFTER = 1.0
 METRICS_FILE = "metrics.toml"
+FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
+"""What is written to a file when the user names no format, by its suffix; else CSV."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says whether something differs."""
+    _take_any_character()
     try:
         options = given.parse(sys.argv[1:] if argv is None else argv)
         return _COMMANDS[options.command](options)
     except DiffError as error:
         _complain(error.message, error.hint)
-        return TROUBLE
     except KeyboardInterrupt:
         _complain("Stopped.", "")
         return STOPPED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return TROUBLE
+        _drop_output()
+    except _OutputError as error:
+        _drop_output()
+        _complain(f"The output can't be written: {error}.", "Free some space, or write it elsewhere.")
+    except Exception as error:  # a traceback would end with exit code 1, which means that something differs
+        _complain(f"Something unexpected went wrong: {_seen(error)}", "This is a fault in the program; please report this message.")
+    return TROUBLE
+
+
+class _OutputError(Exception):
+    """Standard output takes no more."""
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(error.strerror or str(error)) from error
+
+
+def _take_any_character() -> None:
+    """Write what the terminal's encoding lacks as an escape, rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """What was not written yet goes nowhere, so that ending the program does not fail on it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _seen(error: Exception) -> str:
+    """An error and where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})."
 
 
 def _complain(message: str, hint: str) -> None:
@@ -100,25 +143,58 @@ def _prepared_metric(metric: Metric, folder: Path) -> Prepared:
 def _run(options: argparse.Namespace, prepared: Prepared, folder: Path) -> int:
     from diffing.engines.duckdb import DuckDBEngine
 
+    if options.output:
+        _refuse_output(Path(options.output), prepared)
     engine = DuckDBEngine(memory_limit=options.memory_limit, threads=options.threads)
     with _progress() as watch:
         result = engine.run(prepared.plan, folder, watch)
         if options.totals:
             result = engine.add_totals(result, watch)
         if options.output:
-            _write(result, options)
+            _write(result, options, folder)
     if options.json:
-        print(json.dumps(result.summary.report(), ensure_ascii=False, indent=2))
+        _say(json.dumps(result.summary.report(), ensure_ascii=False, indent=2))
     else:
         _tell(result, prepared)
     return DIFFERENT if result.summary.differs else SAME
 
 
-def _write(result: Result, options: argparse.Namespace) -> None:
+def _refuse_output(path: Path, prepared: Prepared) -> None:
+    """Stop before the work where its result could not be written, or would replace what is compared."""
+    if path.is_dir():
+        raise PlanError(f"{path} is a folder, not a file to write to.", "Give the name of a file in it.")
+    if not path.parent.is_dir():
+        raise PlanError(f"There is no folder {path.parent} to write to.", "Make it, or choose another.")
+    for source in (prepared.plan.old, prepared.plan.new):
+        if path.exists() and path.samefile(source.path):
+            raise PlanError(f"{path} is one of the compared files; it would be overwritten.", "Write to another file.")
+    if not os.access(path if _is_special(path) else path.parent, os.W_OK):
+        raise PlanError(f"{path} can't be written: no permission.", "Choose another file or folder.")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe or a device, which must be written to and not replaced."""
+    return path.exists() and not path.is_file()
+
+
+def _write(result: Result, options: argparse.Namespace, folder: Path) -> None:
+    path = Path(options.output)
+    kind = options.format or FORMATS.get(path.suffix.lower(), "csv")
+    if not _is_special(path):
+        _export(result, path.resolve() if path.is_symlink() else path, kind, options)
+        return
+    made = folder / "output"
+    _export(result, made, kind, options)
+    try:
+        with made.open("rb") as rows, path.open("wb") as out:
+            shutil.copyfileobj(rows, out)
+    except OSError as error:
+        raise DiffError(f"{path} can't be written: {error.strerror}.", "Choose another file or folder, or free some space.") from error
+
+
+def _export(result: Result, path: Path, kind: str, options: argparse.Namespace) -> None:
     from diffing import export
 
-    path = Path(options.output)
-    kind = options.format or {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}.get(path.suffix.lower(), "csv")
     if kind == "parquet":
         export.write_parquet(result, path)
     elif kind == "json":
@@ -130,12 +206,13 @@ def _write(result: Result, options: argparse.Namespace) -> None:
 def _tell(result: Result, prepared: Prepared) -> None:
     from diffing.terminal import Terminal
 
-    print("\n".join(Terminal(sys.stdout).result(result, prepared.suggestion)))
+    _say("\n".join(Terminal(sys.stdout).result(result, prepared.suggestion)))
 
 
 def _keys(options: argparse.Namespace) -> int:
     from diffing.keys import suggest_keys
     from diffing.prepare import open_pair
+    from diffing.terminal import Terminal
 
     with _workdir() as folder:
         sides = {f"{side}_choice": given.dialect_choice(options, side) for side in ("old", "new")}
@@ -144,11 +221,9 @@ def _keys(options: argparse.Namespace) -> int:
     if options.json:
         from dataclasses import asdict
 
-        print(json.dumps([asdict(each) for each in found], ensure_ascii=False, indent=2))
-    elif found:
-        print("\n".join(f"{i}. {each.in_words}" for i, each in enumerate(found, 1)))
+        _say(json.dumps([asdict(each) for each in found], ensure_ascii=False, indent=2))
     else:
-        print("No set of up to six columns names the rows: compare whole rows with --no-key.")
+        _say("\n".join(Terminal.suggestions(found)))
     return SAME
 
 
@@ -158,7 +233,7 @@ def _describe(options: argparse.Namespace) -> int:
 
     with _workdir() as folder:
         found = describe(Path(options.file), given.dialect_choice(options, "old"), folder)
-    print(json.dumps(found, ensure_ascii=False, indent=2) if options.json else "\n".join(Terminal(sys.stdout).description(found)))
+    _say(json.dumps(found, ensure_ascii=False, indent=2) if options.json else "\n".join(Terminal(sys.stdout).description(found)))
     return SAME
 
 
@@ -181,7 +256,7 @@ def _progress() -> Iterator[Watch]:
     """A watch that tells a terminal how far a longer comparison is."""
     from diffing.engines import Watch
 
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield Watch()
         return
     line = _ProgressLine()

@@ -26,7 +26,7 @@ def describe(path: Path, choice: DialectChoice, workdir: Path) -> dict[str, Any]
 
 def _records(source: Source, workdir: Path) -> dict[str, Any]:
     if source.format is Format.PARQUET:
-        return {"rows": parquet_rows(source.path), "bad_lines": 0, "bad": []}
+        return {"rows": parquet_rows(source.data), "bad_lines": 0, "bad": []}
     if not source.columns:
         return {"rows": 0, "bad_lines": 0, "bad": []}
     records = check_records(source.body, BadLines.SKIP, workdir / "described.csv")

@@ -66,10 +66,12 @@ class DialectChoice:
 
     def __post_init__(self) -> None:
         for what, value in (("delimiter", self.delimiter), ("quote", self.quote)):
-            if value is not None and (len(value) > 1 or value in "\r\n\0" and value):
+            if value is not None and (len(value) > 1 or (value and value in "\r\n\0") or "\ud800" <= value <= "\udfff"):
                 raise SourceError(f"The {what} must be one character, not {value!r}.", "Give one character; \\t is a tab.")
         if self.delimiter == "":
             raise SourceError("The delimiter is empty.", "Give one character; \\t is a tab.")
+        if self.quote and not self.quote.isascii():
+            raise SourceError(f"The quote can't be {self.quote!r}.", "Give a character such as \" or ', or '' if there is none.")
         if self.delimiter is not None and self.delimiter == self.quote:
             raise SourceError(f"The delimiter and the quote are both {self.quote!r}.", "Give two different characters.")
         if self.encoding is not None:
@@ -101,6 +103,8 @@ def detect_dialect(text: str, encoding: str, choice: DialectChoice) -> CsvDialec
     body = _without_lines(text, skip)
     quote = choice.quote if choice.quote is not None else _quote(body)
     delimiter = choice.delimiter or said or _delimiter(body, quote)
+    if quote == delimiter and choice.quote is None:
+        quote = ""
     records = parse(body, delimiter, quote, SAMPLE_RECORDS)
     header = choice.header if choice.header is not None else looks_like_header(records)
     return CsvDialect(delimiter, quote, encoding, _line_end(body, quote), header, skip, choice.skip_after_header)
@@ -159,17 +163,23 @@ def _delimiter(text: str, quote: str) -> str:
     if scores[best] > 0:
         return best
     scores = {each: _steadiness(text, each, quote) for each in SECOND_CHOICE if each in text}
-    steady = [each for each, score in scores.items() if score > 1.98]
+    steady = [each for each, score in scores.items() if score > 1.98 and (each not in ": " or _between_values(text, each, quote))]
     if steady:
         return steady[0]
     return "," if "," not in text else NO_DELIMITER
 
 
+def _between_values(text: str, delimiter: str, quote: str) -> bool:
+    """Whether a blank or a colon, which also stand in names and times of day, separates columns of which one holds values."""
+    lines = text.splitlines()[1:SAMPLE_RECORDS]
+    if sum(map(_moment, lines)) > 0.5 * len(lines):
+        return False
+    columns = zip(*parse(text, delimiter, quote, SAMPLE_RECORDS)[1:], strict=False)
+    return any(sum(map(_value, cells)) >= 0.9 * len(cells) for cells in columns)
+
+
 def _steadiness(text: str, delimiter: str, quote: str) -> float:
     """Share of records with the usual number of cells, plus almost one for having many; 0 for one."""
-    first_line = text.partition("\n")[0]
-    if delimiter not in first_line:
-        return 0.0
     widths = [len(record) for record in parse(text, delimiter, quote, SAMPLE_RECORDS)]
     if not widths or widths[0] == 1:
         return 0.0
@@ -195,7 +205,7 @@ def looks_like_header(records: Sequence[Sequence[str]]) -> bool:
     if 2 * sum(cell in cells for cell, cells in zip(first, below, strict=True) if cell) > len(first):
         return False
     rest = records[1:]
-    return not any(_value(cell) for cell in first if cell) or not rest and not all(_value(cell) for cell in first)
+    return not any(_value(cell) for cell in first if cell) or (not rest and not all(_value(cell) for cell in first))
 
 
 def _vote(cell: str, below: Sequence[str]) -> int:
@@ -211,6 +221,10 @@ def _vote(cell: str, below: Sequence[str]) -> int:
 
 def _value(cell: str) -> bool:
     return is_number(cell) or is_date(cell)
+
+
+def _moment(line: str) -> bool:
+    return is_date(line) or re.fullmatch(r"[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?", line) is not None
 
 
 def _like_year(cell: str) -> bool:

@@ -21,12 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from diffing.dialects import DialectChoice
 from diffing.engines import Engine, Watch
 from diffing.errors import DiffError, EngineError, MetricError, PlanError, SourceError
-from diffing.keys import KeySuggestion, suggest_keys
+from diffing.keys import KeySuggestion, Watched, suggest_keys
 from diffing.metrics import Metric, load_metrics
 from diffing.plan import PLAN_VERSION, Choices
 from diffing.plan_json import from_plain, to_plain
@@ -245,7 +245,7 @@ class Files:
         if question.choices.key or question.keyless or not (old.columns or new.columns):
             return None
         choices = question.choices
-        found = suggest_keys(old, new, workdir=folder, rename=choices.rename, ignore=choices.ignore, watch=watch)
+        found = suggest_keys(old, new, workdir=folder, rename=choices.rename, ignore=choices.ignore, watch=cast(Watched, watch))
         if found:
             return found[0]
         what = f"No column of {old.name} and {new.name}, nor up to six together, names their rows."
@@ -335,8 +335,9 @@ class Jobs:
         self._extra = ("", Watch())
         self._closed = False
         self._jobs: dict[JobId, Job] = {}
-        self._next_id = 1
-        self._load()
+        self._next_id, self._swept = 1, time.monotonic()
+        with self._lock:
+            self._load()
         self._threads = [threading.Thread(target=self._work, name=f"comparison-{i}", daemon=True) for i in range(workers)]
         self._threads.append(threading.Thread(target=self._work_on_extras, name="totals", daemon=True))
         for thread in self._threads:
@@ -356,7 +357,7 @@ class Jobs:
     def submit(self, question: Question, *, owner: str = "", again: bool = False) -> Job:
         """Ask a question. It is answered at once if the answer is stored, unless `again`.
 
-        Who asks what is being computed for him already gets that job.
+        Who asks what is being computed for them already gets that job.
 
         Raises:
             DiffError: a file is missing; what is wrong inside the files shows later, in the job.
@@ -401,11 +402,17 @@ class Jobs:
         """The job, done, if an earlier one asked the same and its result is stored."""
         asked = (each for each in self._jobs.values() if each.stamp == job.stamp and each.state is JobState.DONE)
         before = max(asked, key=lambda each: each.submitted, default=None)
-        stored = self.store.find(before.result_id or "") if before else None
+        stored = self._stored(before.result_id) if before else None
         if before is None or stored is None:
             return None
         found = replace(job, question=replace(before.question, uploads=job.question.uploads), key_note=before.key_note)
         return self._done(found, stored, from_cache=True)
+
+    def _stored(self, id_: str | None) -> Stored | None:
+        """What the store has of a result that can still be read."""
+        with suppress(ResultGone), self.store.lease(id_ or "") as lease:
+            return lease.stored
+        return None
 
     def _enqueue(self, job: Job, again: bool) -> None:
         if len(self._queue) >= MOST_WAITING:
@@ -566,7 +573,7 @@ class Jobs:
         id_ = result_id(prepared.plan)
         with self._lock:
             self._learn(run, prepared, id_)
-            stored = None if run.again else self.store.find(id_)
+            stored = None if run.again else self._stored(id_)
             if stored:
                 self._complete(run, stored, from_cache=True)
             if stored or self._joins(run, id_):
@@ -626,11 +633,9 @@ class Jobs:
     # --- totals, and what else can wait --------------------------------------------------------------
 
     def _has_totals(self, id_: str) -> bool:
-        try:
-            with self.store.lease(id_) as lease:
-                return lease.result.summary.whole_files
-        except ResultGone:
-            return True
+        with suppress(ResultGone), self.store.lease(id_) as lease:
+            return lease.result.summary.whole_files
+        return True
 
     def _ask_for_extras(self, id_: str, uploads: tuple[str, ...]) -> None:
         if id_ == self._extra[0] or any(id_ == waiting for waiting, _ in self._extras):
@@ -643,30 +648,42 @@ class Jobs:
         """One at a time, and none while comparisons wait; between them, sweep."""
         _yield_to_others()
         while not self._closed:
-            with self._lock:
-                ready = self._lock.wait_for(lambda: self._closed or (self._extras and not self._queue), SWEEP_EVERY)
-                if self._closed:
-                    return
-                id_, uploads = self._extras.popleft() if ready else ("", ())
-                self._extra = (id_, Watch())
+            id_, uploads = self._next_extra()
             try:
-                self._add_extras(id_) if id_ else self.sweep()
+                if id_:
+                    self._add_extras(id_)
+                if time.monotonic() - self._swept > SWEEP_EVERY:
+                    self.sweep()
             except Exception:
                 log.exception("Work in the background stopped unexpectedly.")
             with self._lock:
                 self._extra = ("", Watch())
                 self.uploads.release(uploads)
 
+    def _next_extra(self) -> tuple[str, tuple[str, ...]]:
+        """A result that lacks something, and the uploads it is of; nothing when it is time to sweep."""
+        with self._lock:
+            ready = self._lock.wait_for(lambda: self._closed or (self._extras and not self._queue), SWEEP_EVERY)
+            found = self._extras.popleft() if ready and not self._closed else ("", ())
+            self._extra = (found[0], Watch())
+            return found
+
     def _add_extras(self, id_: str) -> None:
         watch = self._extra[1]
         self._set_totals(id_, JobState.RUNNING)
         try:
-            self.after(id_)
+            self._do_after(id_)
             self.store.update(id_, lambda result: self.engine.add_totals(result, watch))
             self._set_totals(id_, JobState.DONE)
         except DiffError as error:
             log.info("No totals: %s", error.message)
             self._set_totals(id_, JobState.QUEUED if self._closed else JobState.FAILED)
+
+    def _do_after(self, id_: str) -> None:
+        try:
+            self.after(id_)
+        except DiffError as error:
+            log.info("Not done after a comparison: %s", error.message)
 
     def _set_totals(self, id_: str, state: JobState) -> None:
         with self._lock:
@@ -676,17 +693,21 @@ class Jobs:
 
     def sweep(self) -> None:
         """Hold to the limits of age and size: results, uploads, converted copies, jobs."""
+        self._swept = time.monotonic()
         self.store.sweep()
         self.uploads.sweep()
         with self._lock:
-            if not self._runs and not self._extras:
+            if not (self._runs or self._extras or self._extra[0]):
                 self.files.sweep()
-            ended = sorted((job for job in self._jobs.values() if not job.state.active), key=lambda job: job.submitted)
-            spare = len(self._jobs) - MOST_JOBS
-            for place, job in enumerate(ended):
-                if place < spare or time.time() - job.submitted > self.days * 86_400:
-                    del self._jobs[job.id]
-                    self._state.write(str(job.id), None)
+            self._forget_old_jobs()
+
+    def _forget_old_jobs(self) -> None:
+        ended = sorted((job for job in self._jobs.values() if not job.state.active), key=lambda job: job.submitted)
+        spare = len(self._jobs) - MOST_JOBS
+        for place, job in enumerate(ended):
+            if place < spare or time.time() - job.submitted > self.days * 86_400:
+                del self._jobs[job.id]
+                self._state.write(str(job.id), None)
 
     # --- starting ----------------------------------------------------------------------------------
 

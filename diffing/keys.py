@@ -2,7 +2,7 @@
 
 Sets of columns that tell the rows of a sample apart are tried on the whole files. Where a set fails
 there, rows that it confuses join the sample, and the search goes on. The best set is not the one
-that tells most rows apart but the one by which most of the old table is found again in the new.
+that tells most rows apart but the one by which most of the smaller file is found again in the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 6
 """A key has at most so many columns."""
 FULL, NEARLY = 0.001, 0.05
-"""Share of rows that a key may confuse, and that a key may confuse if nothing better is found."""
+"""Share of the rows that a key may confuse, and may confuse if nothing better is found."""
 SAMPLE = 1500
 """Rows of each file that the search starts from."""
 COMBINED = 16
@@ -42,6 +42,8 @@ POOL = 5
 """Sets that a search hands on to be tried on the whole files."""
 PICKED = 20_000
 """Rows of each file, picked by their key, on which a set is weighed."""
+COST, CLEARLY = 0.05, 0.1
+"""What a column of cost 1 must find to be worth it, and by how much a set must be able to beat others to be tried after them."""
 SURE = 0.8
 """A single column by which so much of a file is found again is taken without trying others."""
 CHECKED = 16 << 20
@@ -447,7 +449,7 @@ class _Evidence:
 
     def score(self, cost: float) -> float:
         """How good a key the set is; below zero its columns cost more than they find."""
-        return self.found - 0.05 * cost - min(100 * self.confused, 0.05) - 2 * self.confused
+        return self.found - COST * cost - min(100 * self.confused, 0.05) - 2 * self.confused
 
 
 def _best(table: _Table, weighed: Mapping[Columns, _Evidence]) -> list[Columns]:
@@ -502,23 +504,20 @@ class _Search:
         sample = self.sample.of(files.columns)
         for _ in range(effort.rounds):
             sets = _sets(self.table, sample, files.rows // SAMPLE)
-            fresh = self._pool([columns for columns in sets if columns not in weighed], effort)
-            failed = []
+            fresh = self._pool([columns for columns in sets if self._promising(columns, weighed)], effort)
             for columns in fresh:
                 self.stage("trying keys on the whole files")
                 weighed[columns] = files.weigh(columns)
                 if weighed[columns].confused > FULL:
-                    failed.append(columns)
                     sample = sample.with_rows(*files.confused_rows())
-            if not failed or _settled(self.table, weighed, failed):
+            if all(weighed[columns].confused <= FULL for columns in fresh):
                 break
         return weighed
 
-
-def _settled(table: _Table, weighed: Mapping[Columns, _Evidence], failed: Sequence[Columns]) -> bool:
-    """Whether there is a key that no set can beat that is yet to come."""
-    good = [columns for columns, each in weighed.items() if each.confused <= FULL and each.found > 0.5]
-    return bool(good) and min(map(table.cost, good)) <= min(map(table.cost, failed)) + 0.5
+    def _promising(self, columns: Columns, weighed: Mapping[Columns, _Evidence]) -> bool:
+        """Whether a set was not tried yet and could be clearly better than those that were."""
+        best = max((each.score(self.table.cost(tried)) for tried, each in weighed.items()), default=-1.0)
+        return columns not in weighed and 1 - COST * self.table.cost(columns) > best + CLEARLY
 
 
 class _Files:
@@ -645,7 +644,7 @@ def _connected(workdir: Path) -> Iterator[DuckDBPyConnection]:
         TemporaryDirectory(dir=workdir, prefix="keys-") as spill,
         duckdb.connect(config=CONFIG | {"temp_directory": spill}) as con,
     ):
-        con.execute("SET TimeZone = 'UTC'")
+        con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         yield con
 
 

@@ -56,9 +56,11 @@ def _compare_parser() -> argparse.ArgumentParser:
     parser = _parser("diffing", "Here is the same table twice: what changed?", EPILOG)
     _files(parser)
     _dialect(parser)
+    _types(parser)
     rows = parser.add_argument_group("which row is which")
     key = rows.add_mutually_exclusive_group()
-    key.add_argument("--key", metavar="A,B", type=names, action="extend", help="columns that together name a row (suggested if not given)")
+    told = "columns that together name a row (suggested if not given)"
+    key.add_argument("--key", metavar="A,B", type=some_names, action="extend", help=told)
     key.add_argument("--no-key", action="store_true", help="compare whole rows")
     _rules(parser)
     _output(parser)
@@ -88,11 +90,20 @@ def _dialect(parser: argparse.ArgumentParser) -> None:
         add(f"--{side}delimiter", metavar="CHAR", type=character, help=shown or "what separates cells; \\t or tab for a tab")
         add(f"--{side}quote", metavar="CHAR", help=shown or "what quotes cells; '' for nothing")
         add(f"--{side}encoding", metavar="NAME", help=shown or "such as latin-1")
-        add(f"--{side}header", action=argparse.BooleanOptionalAction, default=None, help=shown or "whether the first row names the columns")
+        add(f"--{side}header", action="store_true", default=None, help=shown or "the first row names the columns")
+        dest = f"{side}header".replace("-", "_")
+        add(f"--{side}no-header", action="store_false", default=None, dest=dest, help=shown or "it does not")
         add(f"--{side}skip-rows", metavar="N", type=int, help=shown or "lines before the header")
         add(f"--{side}skip-after-header", metavar="N", type=int, help=shown or "rows under the header, such as units")
+
+
+def _types(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what the columns hold (found out if not given; each also as --old-… and --new-…)")
+    for side in ("", "old-", "new-"):
+        shown = None if not side else argparse.SUPPRESS
+        add = group.add_argument
         add(f"--{side}type", metavar="COL=TYPE", type=assignments, action="extend", default=[], help=shown or "text, number or date")
-        add(f"--{side}date-format", metavar="COL=FORMAT", type=assignment, action="append", default=[], help=shown or "such as %%d.%%m.%%Y")
+        add(f"--{side}date-format", metavar="COL=FORMAT", type=format_of, action="append", default=[], help=shown or "such as %%d.%%m.%%Y")
 
 
 def _files(parser: argparse.ArgumentParser) -> None:
@@ -153,9 +164,20 @@ _PARSERS = {"compare": _compare_parser, "metric": _metric_parser, "keys": _keys_
 # --- what the values mean --------------------------------------------------------------------------
 
 
+def some_names(text: str) -> list[str]:
+    """Names separated by commas; at least one."""
+    found = names(text)
+    if not found:
+        raise argparse.ArgumentTypeError("no column is named")
+    return found
+
+
 def names(text: str) -> list[str]:
     """Names separated by commas, quoted as in CSV."""
-    return next(csv.reader([text]), [])
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"“{text}” is no list of names: {error}") from error
 
 
 def assignments(text: str) -> list[tuple[str, str]]:
@@ -164,11 +186,17 @@ def assignments(text: str) -> list[tuple[str, str]]:
 
 
 def assignment(text: str) -> tuple[str, str]:
-    """NAME=VALUE; the last = separates them, but a name in quotes may be followed by anything."""
+    """NAME=VALUE; the last = separates them."""
     name, equals, value = text.rpartition("=")
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"“{text}” is not of the form COLUMN=VALUE")
     return name, value
+
+
+def format_of(text: str) -> tuple[str, str]:
+    """NAME=FORMAT; the first = after the name separates them. A name may be quoted as in CSV."""
+    quoted = re.fullmatch(r'"((?:[^"]|"")*)"=(.*)', text, re.DOTALL)
+    return (quoted[1].replace('""', '"'), quoted[2]) if quoted else assignment(text)
 
 
 def columns_or_all(text: str) -> bool | list[str]:
@@ -218,9 +246,9 @@ def choices(options: argparse.Namespace) -> Choices:
         ignore_case=_some(options.ignore_case),
         ignore_space=_some(options.ignore_space),
         nulls=tuple(options.null),
-        types={name: _type(name, value) for name, value in (options.type + options.old_type + options.new_type)},
-        old_formats=dict(options.date_format + options.old_date_format),
-        new_formats=dict(options.date_format + options.new_date_format),
+        types=_types_said(options),
+        old_formats=once(options.date_format, twice := "given a date format") | once(options.old_date_format, twice),
+        new_formats=once(options.date_format, twice) | once(options.new_date_format, twice),
         text=options.text,
         bad_lines=BadLines.SKIP if options.skip_bad_lines else BadLines.FILL if options.fill_short_lines else BadLines.REFUSE,
     )
@@ -238,6 +266,12 @@ def once(pairs: Iterable[tuple[str, str]], what: str) -> dict[str, str]:
 
 def _some(choice: bool | list[str] | None) -> bool | tuple[str, ...]:
     return choice if isinstance(choice, bool) else tuple(choice or ())
+
+
+def _types_said(options: argparse.Namespace) -> dict[str, ColumnType]:
+    """A column has one type, that of both files; it may be said of both."""
+    said = dict.fromkeys(options.type + options.old_type + options.new_type)
+    return {name: _type(name, value) for name, value in once(said, "given a type").items()}
 
 
 def _type(name: str, value: str) -> ColumnType:

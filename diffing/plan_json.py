@@ -64,7 +64,7 @@ def _read(kind: Any, data: Any) -> Any:
     if is_dataclass(kind):
         hints = _hints(cast(type, kind))
         return cast(Any, kind)(**{name: _read(hints[name], each) for name, each in data.items()})
-    return kind(data) if kind is Path or isinstance(kind, type) and issubclass(kind, StrEnum) else data
+    return kind(data) if kind is Path or (isinstance(kind, type) and issubclass(kind, StrEnum)) else data
 
 
 def _chosen(kinds: tuple[Any, ...], data: Any) -> Any:

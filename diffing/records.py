@@ -8,6 +8,7 @@ Anything else goes record by record through the careful reader below, into a cle
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -68,6 +69,8 @@ class Body:
     columns: int
     offset: int
     line: int
+    name: str
+    """What people call the file."""
     valid_utf8: bool = False
     """Whether the file is known to be UTF-8 throughout."""
 
@@ -134,7 +137,7 @@ def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
             yield data[:cut], False
         elif len(data) > MAX_RECORD:
             raise SourceError(
-                f"{check.body.path.name} has a record of more than {MAX_RECORD >> 20} MB at line {check.line}.",
+                f"{check.body.name} has a record of more than {MAX_RECORD >> 20} MB at line {check.line}.",
                 "Check the delimiter and the quote character; a table has shorter records.",
             )
 
@@ -194,7 +197,8 @@ class _Check:
         marks = self.delimiter + self.quote + b"\n\r\0"
         self.not_marks = bytes(each for each in range(256) if each not in marks)
         self.simple = len(self.delimiter) == 1 and len(self.quote) <= 1
-        self.quoted_run = re.compile(re.escape(self.quote) + b"[^" + re.escape(self.quote) + b"]*" + re.escape(self.quote)) if self.quote else None
+        quote = re.escape(self.quote)
+        self.quoted_run = re.compile(quote + b"[^" + quote + b"]*" + quote) if quote else None
         self.reader = RecordReader(self.delimiter, self.quote)
         if not _same_for_all_readers(self.body):
             self._start_copy()
@@ -280,15 +284,12 @@ class _Check:
         reason, missing = record.reason, self.body.columns - record.cells
         if reason is None and missing:
             reason = f"{_cells(record.cells)} instead of {self.body.columns}"
-        if reason is None and (b"\0" in record.raw):
-            reason = "a NUL character"
-        if reason is None and not _is_utf8(record.raw):
-            reason = "bytes that are no UTF-8 text"
+        reason = reason or unreadable(record.raw)
         self.quoted |= self.quote != b"" and self.quote in record.clean
         self.multiline |= record.lines > 1 and reason is None
         if reason is None:
             return record.clean
-        fills = self.bad_lines is BadLines.FILL and missing > 0 and record.reason is None and _is_text(record.raw)
+        fills = self.bad_lines is BadLines.FILL and missing > 0 and record.reason is None and not unreadable(record.raw)
         self._note(record, reason, fills)
         return record.clean + self.delimiter * missing if fills else None
 
@@ -314,7 +315,7 @@ class _Check:
     def finish(self) -> Records:
         refused = self.bad_count if self.bad_lines is not BadLines.SKIP else 0
         if refused:
-            raise _refusal(self.body.path.name, self.bad_count, self.bad, self.bad_lines)
+            raise _refusal(self.body.name, self.bad_count, self.bad, self.bad_lines)
         self.close()
         return Records(
             path=self.clean_copy if self.copy else self.body.path,
@@ -339,12 +340,14 @@ def _same_for_all_readers(body: Body) -> bool:
     """Whether what stands before the first record can be skipped as so many lines."""
     with body.path.open("rb") as file:
         before = file.read(body.offset)
-    if not before:
-        with body.path.open("rb") as file:
-            return not file.read(3) == b"\xef\xbb\xbf"
-    quote = body.dialect.quote.encode()
-    only_newlines = b"\r" not in before.replace(b"\r\n", b"\n")
-    return before.count(b"\n") == body.line - 1 and only_newlines and (body.line == 2 or not quote or quote not in before)
+    if before == codecs.BOM_UTF8:
+        return False
+    if before.count(b"\n") != body.line - 1 or b"\r" in before.replace(b"\r\n", b"\n"):
+        return False
+    delimiter, quote = body.dialect.delimiter.encode(), body.dialect.quote.encode()
+    if not quote or quote not in before:
+        return True
+    return body.line == 2 and RecordReader(delimiter, quote).regular(before.removeprefix(codecs.BOM_UTF8))
 
 
 def _copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
@@ -363,8 +366,11 @@ def _is_utf8(data: bytes) -> bool:
     return True
 
 
-def _is_text(data: bytes) -> bool:
-    return b"\0" not in data and _is_utf8(data)
+def unreadable(data: bytes) -> str | None:
+    """What is in the data that is no text."""
+    if b"\0" in data:
+        return "a NUL character"
+    return None if _is_utf8(data) else "bytes that are no UTF-8 text"
 
 
 def _cells(count: int) -> str:
@@ -450,7 +456,7 @@ class RecordReader:
         stop, after = found.span() if found else (len(data), len(data))
         line = data[at:stop]
         if not self.quote or self.quote not in line:
-            if not last and (not found or after == len(data) and data[stop:after] == b"\r"):
+            if not last and (not found or (after == len(data) and data[stop:after] == b"\r")):
                 return None
             return Record(line, line, line.count(self.delimiter) + 1, after, 1, None)
         whole = self.record.match(data, at)

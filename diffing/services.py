@@ -17,7 +17,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from diffing import export
+from diffing import excel, export
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import DiffError
 from diffing.jobs import Files, Jobs
@@ -52,12 +52,12 @@ def _size(text: str) -> int:
 
 
 def _memory(text: str) -> str:
-    _size(text)
-    return text
+    """An amount as DuckDB writes it."""
+    return f"{max(_size(text) >> 20, 1)}MiB"
 
 
 def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 1024:  # noqa: PLR2004
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 1024:
         raise ValueError("a whole number from 1 to 1024")
     return int(text)
 
@@ -98,9 +98,9 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 class Settings:
     """How a server runs. Sizes are in bytes."""
 
-    home: Path = Path("store").absolute()
+    home: Path = field(default_factory=lambda: _folder("store"))
     """Where results, uploads and the list of jobs are."""
-    metrics: Path = Path("metrics.toml").absolute()
+    metrics: Path = field(default_factory=lambda: _folder("metrics.toml"))
     workers: int = 2
     """Comparisons that run at the same time."""
     memory_limit: str | None = None
@@ -142,15 +142,19 @@ class Form:
 
     suffix: str
     media_type: str
-    writer: str
-    """The function of `export` that writes it."""
+    write: Callable[..., None]
+    """Writes a result to a path; with `filter`, if it has such a parameter, only the rows that a filter means."""
+
+    @property
+    def filters(self) -> bool:
+        return "filter" in signature(self.write).parameters
 
 
 FORMS: Mapping[str, Form] = {
-    "csv": Form(".csv", "text/csv; charset=utf-8", "write_csv"),
-    "parquet": Form(".parquet", "application/vnd.apache.parquet", "write_parquet"),
-    "json": Form(".jsonl", "application/x-ndjson", "write_json_lines"),
-    "xlsx": Form(".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "write_xlsx"),
+    "csv": Form(".csv", "text/csv; charset=utf-8", export.write_csv),
+    "parquet": Form(".parquet", "application/vnd.apache.parquet", export.write_parquet),
+    "json": Form(".jsonl", "application/x-ndjson", export.write_json_lines),
+    "xlsx": Form(".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", excel.write_xlsx),
 }
 EVERYTHING = Filter()
 FILTERED = "filtered-"
@@ -200,15 +204,14 @@ class Services:
         """
         suffix = FORMS[form].suffix
         if filter == EVERYTHING:
-            return self.store.file(lease, f"rows{suffix}", _writer(form))
+            return self.store.file(lease, f"rows{suffix}", FORMS[form].write)
         named = hashlib.sha256(json.dumps(filter.to_query()).encode()).hexdigest()[:16]
         return self.store.file(lease, f"{FILTERED}{named}{suffix}", self._filtered(lease, form, filter), passing=FILTERED)
 
     def _filtered(self, lease: Lease, form: str, filter: Filter) -> Callable[[Result, Path], None]:
         """What writes the rows that a filter means."""
-        write = _writer(form)
-        if "filter" in signature(write).parameters:
-            return partial(write, filter=filter)
+        if FORMS[form].filters:
+            return partial(FORMS[form].write, filter=filter)
         if form not in ("csv", "json"):
             raise NotOffered(f"Filtered rows can't be had as {form}.", "Ask for csv or json, or for all rows.")
         whole = self.download(lease, form)
@@ -218,13 +221,6 @@ class Services:
     def close(self) -> None:
         """Stop the jobs and let go of the folder."""
         self._opened.close()
-
-
-def _writer(form: str) -> Callable[[Result, Path], None]:
-    found: Callable[[Result, Path], None] | None = getattr(export, FORMS[form].writer, None)
-    if found is None:
-        raise NotOffered(f"Results can't be had as {form}.", "Ask for csv, parquet or json.")
-    return found
 
 
 def _copy_records(whole: Path, path: Path, wanted: Iterable[int], *, quoted: bool) -> None:

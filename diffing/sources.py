@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import gzip
 import hashlib
 import os
 import re
+import stat
+import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -17,7 +21,7 @@ from diffing.dialects import CsvDialect, DialectChoice, codec_name, detect_diale
 from diffing.errors import SourceError
 from diffing.grammar import ColumnType, Shape, shape_of, type_of
 from diffing.naming import header_names, position_names
-from diffing.records import MAX_RECORD, Body, RecordReader
+from diffing.records import MAX_RECORD, Body, Record, RecordReader, unreadable
 
 HEAD = 1 << 18
 """Bytes from the head of a file that its dialect is found from."""
@@ -28,6 +32,21 @@ BLOCKS, BLOCK = 16, 1 << 15
 SAMPLE_ROWS = 4000
 MAX_COLUMNS = 20_000
 PIECE = 1 << 20
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""Byte order marks; UTF-32 first, as its mark begins with that of UTF-16."""
+OTHERS = {
+    b"PK\x03\x04": "a ZIP or Excel file",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"%PDF": "a PDF file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+}
+"""How files begin that people take for tables."""
 
 
 class Format(StrEnum):
@@ -84,7 +103,7 @@ class Source:
     @property
     def body(self) -> Body:
         """Where the records are."""
-        return Body(self.data, self.dialect, len(self.columns), self.offset, self.first_line, self.valid_utf8)
+        return Body(self.data, self.dialect, len(self.columns), self.offset, self.first_line, self.name, self.valid_utf8)
 
     def has_changed(self) -> bool:
         """Whether the file is not the one that was described."""
@@ -116,42 +135,59 @@ def open_source(
         SourceError: the file is missing, can't be read, or is no table.
     """
     path = Path(path)
-    name = name or path.name
+    name = name or path.name or str(path)
     with _reading(name, path):
-        stat = path.stat()
-        digest = _sha256(path) if by_content else f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+        _refuse_other_than_files(path, name)
+        now = path.stat()
+        digest = _sha256(path) if by_content else f"{path.resolve()}:{now.st_size}:{now.st_mtime_ns}"
         with path.open("rb") as file:
-            magic = file.read(8)
-    kind = _kind(magic, name)
-    source = Source(path, name, Format.CSV, CsvDialect(), (), stat.st_size, stat.st_mtime_ns, digest, None, path, 0, 1)
-    if kind == "parquet":
-        return replace(source, format=Format.PARQUET, columns=_parquet_columns(path, name))
-    source = replace(source, compression=kind)
-    with _reading(name, path):
-        source, encoding = _as_utf8(source, workdir, choice)
+            kind = _kind(file.read(8), name)
+        data = _plainly_named(path, workdir, kind)
+        source = Source(path, name, Format.CSV, CsvDialect(), (), now.st_size, now.st_mtime_ns, digest, None, data, 0, 1)
+        if kind == "parquet":
+            return replace(source, format=Format.PARQUET, columns=_parquet_columns(data, name))
+        source, encoding = _as_utf8(replace(source, compression=kind), workdir, choice)
         return _with_table(source, encoding, choice)
 
 
-class _reading:  # noqa: N801 - reads as a phrase
+class _reading:
     """Turns what the system says about a file into words, without its folder."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
 
-    def __enter__(self) -> None:
-        if self.path.is_dir():
-            raise SourceError(f"{self.name} is a folder, not a file.", "Give a CSV or Parquet file.")
+    def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FileNotFoundError):
-            raise SourceError(f"There is no file {self.path if self.name == self.path.name else self.name}.", "Check the spelling and the folder.") from error
+            shown = self.path if self.name == self.path.name else self.name
+            raise SourceError(f"There is no file {shown}.", "Check the spelling and the folder.") from error
         if isinstance(error, PermissionError):
             raise SourceError(f"{self.name} can't be read: no permission.", "Ask its owner for the right to read it.") from error
-        if isinstance(error, gzip.BadGzipFile | EOFError):
-            raise SourceError(f"{self.name} is a damaged or cut-off gzip file: {error}.", "Make or fetch the file again.") from error
         if isinstance(error, OSError):
             why = error.strerror or str(error)
             raise SourceError(f"{self.name} can't be read: {why}.", "Check the file and the free disk space.") from error
+        if isinstance(error, ValueError) and "null" in str(error):
+            raise SourceError(f"{self.name!r} is no name of a file.", "Check the spelling.") from error
+
+
+def _refuse_other_than_files(path: Path, name: str) -> None:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise SourceError(f"{name} is a folder, not a file.", "Give a CSV or Parquet file.")
+    if not stat.S_ISREG(mode) and path != Path(os.devnull):
+        raise SourceError(f"{name} is a pipe or a device, which can't be read twice.", "Write its content to a file, and give that.")
+
+
+def _plainly_named(path: Path, workdir: Path, kind: str | None) -> Path:
+    """The path, or a link to it if an engine could take it for a pattern, or a plain file for a compressed one."""
+    if re.fullmatch(r"[\w./ +,@-]+", str(path)) and (kind or path.suffix.lower() not in (".gz", ".zst")):
+        return path
+    told = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
+    link = workdir / f"{told}.link"
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(path.resolve())
+    return link
 
 
 def _kind(magic: bytes, name: str) -> str | None:
@@ -162,8 +198,7 @@ def _kind(magic: bytes, name: str) -> str | None:
         return "gzip"
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
         return "zstd"
-    other = {b"PK\x03\x04": "a ZIP or Excel file", b"\xd0\xcf\x11\xe0": "an Excel file", b"%PDF": "a PDF file", b"BZh": "a bzip2 file", b"\xfd7zXZ": "an xz file"}
-    for start, what in other.items():
+    for start, what in OTHERS.items():
         if magic.startswith(start):
             raise SourceError(f"{name} is {what}, not a CSV or Parquet file.", "Save the table as CSV and use that.")
     return None
@@ -184,8 +219,8 @@ def _as_utf8(source: Source, workdir: Path, choice: DialectChoice) -> tuple[Sour
     head = _head(source.data, 1 << 16)
     encoding, valid = (codec_name(choice.encoding), False) if choice.encoding else _encoding(source, head)
     if encoding in ("utf-16", "utf-32"):
-        marked = head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        encoding = _encoding(source, head)[0] if marked else f"{encoding}-le"
+        marked = _marked(head)
+        encoding = marked if marked and marked.startswith(encoding) else f"{encoding}-le"
     if encoding != "utf-8":
         copy = _converted(source, workdir, encoding, _recoded(source, encoding))
         source, valid = replace(source, data=copy), True
@@ -198,7 +233,7 @@ def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]
     target = workdir / f"{told}.csv"
     if target.exists():
         return target
-    part = target.with_suffix(f".{os.getpid()}.part")
+    part = target.with_suffix(f".{uuid.uuid4().hex}.part")
     try:
         with part.open("wb") as file:
             for piece in pieces:
@@ -210,8 +245,18 @@ def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]
 
 
 def _unpacked(source: Source) -> Iterator[bytes]:
+    kind = source.compression
     with _decompressing(source) as stream:
-        while piece := stream.read(PIECE):
+        while True:
+            try:
+                piece = stream.read(PIECE)
+            except (EOFError, OSError, zlib.error) as error:
+                if isinstance(error, OSError) and error.errno:
+                    raise
+                what = f"{source.name} is a damaged or cut-off {kind} file: {error}."
+                raise SourceError(what, "Make or fetch the file again.") from error
+            if not piece:
+                return
             yield piece
 
 
@@ -251,13 +296,16 @@ def _encoding(source: Source, head: bytes) -> tuple[str, bool]:
 
     And whether the whole file was seen to be that.
     """
-    if head.startswith(codecs.BOM_UTF16_LE):
-        return "utf-16-le", False
-    if head.startswith(codecs.BOM_UTF16_BE):
-        return "utf-16-be", False
+    if marked := _marked(head):
+        return marked, False
     if b"\0" in head:
         return _by_zero_bytes(source, head), False
     return _by_all_bytes(source.data)
+
+
+def _marked(head: bytes) -> str | None:
+    """The encoding that a byte order mark names, other than UTF-8."""
+    return next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), None)
 
 
 def _by_zero_bytes(source: Source, head: bytes) -> str:
@@ -278,32 +326,28 @@ def _control_share(head: bytes) -> float:
 
 
 def _by_all_bytes(path: Path) -> tuple[str, bool]:
-    """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8."""
+    """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8; and whether all of the file is UTF-8."""
     right = wrong = 0
     high_controls = undefined = False
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            if piece.isascii():
+        for piece in iter(lambda: file.read(PIECE), b""):
+            if piece.isascii() and not decoder.getstate()[0]:
                 continue
-            piece += _to_line_end(file)
-            try:
-                piece.decode()
-                right += 1
-            except UnicodeDecodeError:
-                text = piece.decode("utf-8", "surrogateescape")
-                bad = len(re.findall("[\udc80-\udcff]", text))
-                wrong += bad
-                right += len(re.findall("[^\x00-\x7f]", text)) - bad
-                high_controls |= re.search(rb"[\x80-\x9f]", piece) is not None
-                undefined |= re.search(rb"[\x81\x8d\x8f\x90\x9d]", piece) is not None
+            bad, good = _strays(decoder.decode(piece))
+            wrong, right = wrong + bad, right + good
+            high_controls |= bad > 0 and re.search(rb"[\x80-\x9f]", piece) is not None
+            undefined |= bad > 0 and re.search(rb"[\x81\x8d\x8f\x90\x9d]", piece) is not None
+    wrong += _strays(decoder.decode(b"", final=True))[0]
     if wrong <= right * 20:
         return "utf-8", not wrong
     return ("windows-1252" if high_controls and not undefined else "latin-1"), False
 
 
-def _to_line_end(file: IO[bytes]) -> bytes:
-    """The rest of the line, so that no character is cut in two; not more than a long one."""
-    return file.readline(MAX_RECORD)
+def _strays(text: str) -> tuple[int, int]:
+    """How many characters stand for bytes that are no UTF-8, and how many others are beyond ASCII."""
+    text_only = text.encode("utf-8", "ignore").decode()
+    return len(text) - len(text_only), len(text_only) - len(text_only.encode("ascii", "ignore"))
 
 
 # --- the table -----------------------------------------------------------------------------------
@@ -320,11 +364,13 @@ def _with_table(source: Source, encoding: str, choice: DialectChoice) -> Source:
         raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
     head = head.removeprefix(codecs.BOM_UTF8)
     if not head.strip(b"\r\n"):
-        return replace(source, dialect=CsvDialect(encoding=encoding, header=True))
+        return replace(source, dialect=CsvDialect(encoding=encoding, header=choice.header is not False))
     sample = _whole_lines(head, source)
     dialect = detect_dialect(sample.decode("utf-8", "replace"), encoding, choice)
     source = replace(source, dialect=dialect)
     names, source = _names(source)
+    if not names and choice.skip_rows:
+        raise SourceError(f"Nothing is left of {source.name} after {choice.skip_rows:,} skipped lines.", "Skip fewer lines (--skip-rows).")
     if len(names) > MAX_COLUMNS:
         raise SourceError(f"{source.name} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read.", "Check the delimiter.")
     rows = sample_rows(replace(source, columns=tuple(Column(n, ColumnType.TEXT, Shape.TEXT) for n in names)))
@@ -351,30 +397,47 @@ def _whole_lines(head: bytes, source: Source) -> bytes:
 def _names(source: Source) -> tuple[list[str], Source]:
     """The names of the columns, and the source with the place of its first record."""
     dialect = source.dialect
-    reader = RecordReader(dialect.delimiter.encode(), dialect.quote.encode())
     data = _head(source.data, MAX_RECORD)
-    at = 3 if data.startswith(codecs.BOM_UTF8) else 0
-    line = 1
-    for _ in range(dialect.skip_rows):
-        found = reader.line_end.search(data, at)
-        at, line = (found.end() if found else len(data)), line + 1
+    start, line = _after_lines(data, dialect.skip_rows)
+    records = RecordReader(dialect.delimiter.encode(), dialect.quote.encode()).read(data[start:], last=True)
+    above: list[Record] = []
     names: list[str] = []
-    start, first_line, left = at, line, dialect.skip_after_header + dialect.header
-    for record in reader.read(data[at:], last=True):
-        if record.raw or record.reason:
-            cells = _cells_of(record.raw, dialect)
-            names = names or (header_names(cells) if dialect.header else position_names(len(cells)))
-            if not left:
-                break
-            left -= 1
-        first_line += record.lines
-        start = at + record.end
-    offset = 0 if start == 3 and at == 3 else start
-    return names, replace(source, offset=offset, first_line=first_line)
+    for _ in range(dialect.header + dialect.skip_after_header):
+        above += _up_to_a_row(records, blank_is_row=len(names) == 1)
+        if above and dialect.header and not names:
+            header_line = line + sum(each.lines for each in above[:-1])
+            names = header_names(_header_cells(above[-1], source, header_line))
+    if not names:
+        names = position_names(next((each.cells for each in records if each.raw and not each.reason), 0))
+    first_line = line + sum(each.lines for each in above)
+    return names, replace(source, offset=start + (above[-1].end if above else 0), first_line=first_line)
 
 
-def _cells_of(raw: bytes, dialect: CsvDialect) -> list[str]:
-    records = parse(raw.decode("utf-8", "replace"), dialect.delimiter, dialect.quote, 1)
+def _after_lines(data: bytes, count: int) -> tuple[int, int]:
+    """Where the line after so many lines begins, in bytes, and its number."""
+    at = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
+    for _, found in zip(range(count), re.finditer(rb"\r\n|\n|\r|(?<![\r\n])\Z", data), strict=False):
+        at = found.end()
+    return at, count + 1
+
+
+def _up_to_a_row(records: Iterator[Record], *, blank_is_row: bool) -> Iterator[Record]:
+    """The next records, up to one that is not blank."""
+    for record in records:
+        yield record
+        if record.raw or record.reason or blank_is_row:
+            return
+
+
+def _header_cells(record: Record, source: Source, line: int) -> list[str]:
+    reason = record.reason or unreadable(record.raw)
+    if reason:
+        shown = record.raw[:80].decode("utf-8", "replace")
+        raise SourceError(
+            f"The header of {source.name} (line {line}) has {reason}: {shown!r}.",
+            "Mend it, or check the quote (--quote), the encoding (--encoding) and where the table starts (--skip-rows).",
+        )
+    records = parse(record.raw.decode(), source.dialect.delimiter, source.dialect.quote, 1)
     return records[0] if records else [""]
 
 
@@ -422,19 +485,27 @@ def _parquet_columns(path: Path, name: str) -> tuple[Column, ...]:
 
     try:
         with duckdb.connect() as con:
-            described = con.execute("DESCRIBE SELECT * FROM read_parquet($path)", {"path": str(path)}).fetchall()
+            schema = con.execute("SELECT name, num_children FROM parquet_schema($path)", {"path": str(path)}).fetchall()
+        names = header_names(list(_top_names(schema)))
+        return tuple(describe_columns(names, _parquet_rows(path, len(names))))
     except duckdb.Error as error:
-        raise SourceError(f"{name} is not a Parquet file that can be read: {error}", "Make the file again.") from error
-    names = header_names([each[0] for each in described])
-    rows = _parquet_rows(path, len(names))
-    return tuple(describe_columns(names, rows))
+        raise SourceError(f"{name} is not a Parquet file that can be read.", "It may be damaged or cut off: make it again.") from error
+
+
+def _top_names(schema: Sequence[tuple[str, int | None]]) -> Iterator[str]:
+    """The names of a Parquet file's own columns; what is nested in them is left out."""
+    left = 0  # nodes inside the column that is being passed over
+    for name, children in schema[1:]:
+        if not left:
+            yield name
+        left += (children or 0) - bool(left)
 
 
 def parquet_select(path_parameter: str, width: int) -> str:
     """SQL that reads a Parquet file as text cells c0, c1, …; empty text is null."""
     columns = ", ".join(f"c{i}" for i in range(width))
     cells = ", ".join(f"nullif({parquet_text(f'c{i}')}, '') AS c{i}" for i in range(width))
-    return f"SELECT {cells} FROM read_parquet({path_parameter}) AS t({columns})"
+    return f"SELECT {cells} FROM read_parquet({path_parameter}, hive_partitioning = false) AS t({columns})"
 
 
 def parquet_text(column: str) -> str:

@@ -1,8 +1,8 @@
 """Results on disk: all or nothing, bounded, found by what was asked.
 
-    HOME/results/<id>-<token>/     one result: rows.parquet, summary.json, plan.json, files/ (its downloads)
-    HOME/results/.part-<token>/    one being written; swept at the next start
-    HOME/index/                    sizes and times of use; made anew from the folders if it is damaged
+HOME/results/<id>-<token>/     one result: rows.parquet, summary.json, plan.json, files/ (its downloads)
+HOME/results/.part-<token>/    one being written; swept at the next start
+HOME/index/                    sizes and times of use; made anew from the folders if it is damaged
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import diskcache  # type: ignore[import-untyped]
+import diskcache
 
 from diffing.errors import StoreError
 from diffing.plan import Plan
@@ -39,6 +39,8 @@ PLAN_FILE = "plan.json"
 FILES = "files"
 """The folder of a result's downloads."""
 PART = ".part-"
+MOST_OPEN = 32
+"""Results whose plan and summary stay in memory."""
 FEW = 5
 """Files of a passing kind that are kept with a result."""
 TOUCH_AFTER = 60.0
@@ -66,22 +68,18 @@ def folder_size(folder: Path) -> int:
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
-            try:
+            with suppress(FileNotFoundError):
                 total += os.lstat(os.path.join(where, name)).st_size
-            except FileNotFoundError:
-                pass
     return total
 
 
 def in_words(size: float) -> str:
     """A size as people write it: 1.5 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            break
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
         size /= 1000
-    else:
-        unit = "TB"
-    return f"{size:,.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:,.1f} {unit}"
+        del units[0]
+    return f"{size:,.0f} {units[0]}" if units[0] == "bytes" or size >= 100 else f"{size:,.1f} {units[0]}"
 
 
 @contextmanager
@@ -92,7 +90,7 @@ def claimed(home: Path) -> Iterator[None]:
         StoreError: another server holds it, or it can't be written.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = open(home / "lock", "a")  # noqa: SIM115 - open as long as the server runs
     except OSError as error:
         raise StoreError(f"The folder for results can't be written: {error.strerror}.", "Check DIFFING_HOME.") from error
@@ -114,6 +112,7 @@ class Locks:
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
+        """Hold the lock of this name."""
         with self._guard:
             lock, waiting = self._locks.get(name, (threading.Lock(), 0))
             self._locks[name] = (lock, waiting + 1)
@@ -205,6 +204,7 @@ class Lease:
         self._store: Store | None = store
 
     def release(self) -> None:
+        """The reader is done; a second time does nothing."""
         store, self._store = self._store, None
         if store:
             store._release(self.stored.folder)
@@ -228,7 +228,7 @@ class Store:
         self._lock = threading.RLock()
         self._making = Locks()
         self._leases: Counter[str] = Counter()
-        self._doomed: set[str] = set()
+        self._doomed: dict[str, int] = {}
         self._opened: dict[str, tuple[int, Result]] = {}
         self.folder.mkdir(parents=True, exist_ok=True)
         self._index = State(home / "index")
@@ -249,9 +249,9 @@ class Store:
 
     @property
     def size(self) -> int:
-        """Bytes of all results."""
+        """Bytes of all results, those included that go when their readers are done."""
         with self._lock:
-            return sum(each.size for each in self._entries.values())
+            return sum(each.size for each in self._entries.values()) + sum(self._doomed.values())
 
     def lease(self, id_: str) -> Lease:
         """A result to read; it is not removed before the lease is released.
@@ -281,7 +281,10 @@ class Store:
             return known[1]
         summary = Summary.from_json(json.loads((folder / SUMMARY_FILE).read_bytes()))
         result = Result(plan_from_json(json.loads((folder / PLAN_FILE).read_bytes())), summary, folder)
-        self._opened[stored.folder] = (stamp, result)
+        with self._lock:
+            self._opened[stored.folder] = (stamp, result)
+            while len(self._opened) > MOST_OPEN:
+                del self._opened[next(iter(self._opened))]
         return result
 
     def _touch(self, stored: Stored) -> None:
@@ -299,10 +302,8 @@ class Store:
             if self._leases[folder] > 0:
                 return
             del self._leases[folder]
-            gone = folder in self._doomed
-            self._doomed.discard(folder)
-        if gone:
-            shutil.rmtree(self.folder / folder, ignore_errors=True)
+            if self._doomed.pop(folder, None) is not None:
+                shutil.rmtree(self.folder / folder, ignore_errors=True)
 
     # --- writing -----------------------------------------------------------------------------------
 
@@ -322,8 +323,8 @@ class Store:
         now, size = self.clock(), folder_size(part)
         stored = Stored(id_, f"{id_}-{part.name.removeprefix(PART)}", size, now, now)
         with self._lock:
+            self._make_room(size)
             before = self._entries.get(id_)
-            self._make_room(size - (before.size if before else 0), size)
             os.replace(part, self.folder / stored.folder)
             self._enter(stored)
             if before:
@@ -352,7 +353,7 @@ class Store:
         with self._lock:
             if passing:
                 self._thin_out(stored, path.parent, passing)
-            self._make_room(size, size)
+            self._make_room(size)
             path.parent.mkdir(exist_ok=True)
             os.replace(made, path)
             self._grow(stored, size)
@@ -407,12 +408,12 @@ class Store:
                     self._forget(stored)
             self._evict(0)
 
-    def _make_room(self, more: int, size: int) -> None:
-        """Evict until `more` bytes fit."""
+    def _make_room(self, size: int) -> None:
+        """Evict until so many bytes more fit."""
         if size > self.limit:
             what = f"This takes {in_words(size)}, more than the store may hold ({in_words(self.limit)})."
             raise StoreError(what, "Compare fewer columns, or raise DIFFING_STORE_LIMIT.")
-        if not self._evict(more):
+        if not self._evict(size):
             raise StoreError("The store is full of results that are being read.", "Try again later, or raise DIFFING_STORE_LIMIT.")
 
     def _evict(self, more: int) -> bool:
@@ -434,7 +435,7 @@ class Store:
     def _drop(self, stored: Stored) -> None:
         self._opened.pop(stored.folder, None)
         if self._leases[stored.folder]:
-            self._doomed.add(stored.folder)
+            self._doomed[stored.folder] = stored.size
         else:
             shutil.rmtree(self.folder / stored.folder, ignore_errors=True)
 

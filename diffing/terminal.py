@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from diffing.export import differing_rows
@@ -50,8 +50,8 @@ def _are(count: int) -> str:
 class Terminal:
     """Writes lines for a stream: with colour if it is a terminal that wants some."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.colour = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    def __init__(self, stream: IO[str] | None) -> None:
+        self.colour = stream is not None and stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
     def paint(self, text: str, code: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
@@ -131,7 +131,8 @@ class Terminal:
         plan, cells = result.plan, iter(row.values())
         change = Change(next(cells) or "")
         keys = [[next(cells) for _ in range(1 + pair.widened)] for pair in plan.key]
-        named = "  ".join(f"{safe(pair.name)}={cell(next((c for c in each if c is not None), None))}" for pair, each in zip(plan.key, keys, strict=True))
+        said = [next((each for each in pair if each is not None), None) for pair in keys]
+        named = "  ".join(f"{safe(pair.name)}={cell(each)}" for pair, each in zip(plan.key, said, strict=True))
         parts = []
         for pair in plan.columns:
             old, new = next(cells), next(cells)
@@ -143,6 +144,13 @@ class Terminal:
                 parts.append(cell(new if change is Change.ADDED else old))
         shown = "; ".join(parts[:5]) + (" …" if len(parts) > 5 else "")
         return f"  {self.paint(SIGNS[change], COLOURS[change])} {named}  {shown}".rstrip()
+
+    @staticmethod
+    def suggestions(found: Sequence[KeySuggestion]) -> Iterator[str]:
+        """Suggested keys, best first."""
+        yield from (f"{i}. {safe(each.in_words)}" for i, each in enumerate(found, 1))
+        if not found:
+            yield "No set of up to six columns names the rows: compare whole rows with --no-key."
 
     def description(self, found: Mapping[str, Any]) -> Iterator[str]:
         """A described file, line by line."""

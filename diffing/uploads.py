@@ -1,7 +1,7 @@
 """Uploaded files: streamed to disk within limits, found only by their id and owner, swept by age.
 
-    HOME/uploads/<id>/              one file: data, about.json, work/ (its converted copies)
-    HOME/uploads/.part-<token>/     one being received; swept at the next start
+HOME/uploads/<id>/              one file: data, about.json, work/ (its converted copies)
+HOME/uploads/.part-<token>/     one being received; swept at the next start
 """
 
 from __future__ import annotations

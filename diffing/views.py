@@ -84,7 +84,7 @@ class Condition:
             Test.CONTAINS: bool(self.values) and all(self.values),
             Test.BETWEEN: len(self.values) == 2 and any(self.values),
         }
-        if not suits.get(self.test, not self.values):
+        if not self.column or not suits.get(self.test, not self.values):
             raise PlanError(f"The condition on “{self.column}” lacks its values.", "Say what to look for.")
 
 
@@ -356,6 +356,8 @@ class Distribution:
     """From the lowest to the highest, without gaps; zero is an edge if both signs occur."""
     logarithmic: bool
     """Whether the bins grow with the distance from zero."""
+    whole: bool
+    """Whether all changes are whole numbers; then no bin is narrower than 1."""
     unreadable: int
     """Cells that changed from or to what is no number."""
 
@@ -505,14 +507,14 @@ def distribution(result: Result, column: str, filter: Filter = Filter()) -> Dist
     each = _number_column(result.plan, column)
     within = f"FROM {asked.rows} WHERE {asked.where(filter)} AND {_differs(each)}"
     size = f"TRY_CAST({each.stem}_change AS DOUBLE)"
-    ((low, high, small, unreadable),) = asked.fetch(
-        "SELECT min(x), max(x), quantile_disc(abs(x), 0.05), count(*) FILTER (WHERE x IS NULL)"
+    ((low, high, small, whole, unreadable),) = asked.fetch(
+        "SELECT min(x), max(x), quantile_disc(abs(x), 0.05), bool_and(x = trunc(x)), count(*) FILTER (WHERE x IS NULL)"
         f" FROM (SELECT nullif({size}, 0) AS x, {size} IS NULL OR {size} <> 0 AS counts {within}) WHERE counts"
     )
     if low is None:
-        return Distribution(column, (), False, unreadable)
-    edges, logarithmic = _edges(low, high, small)
-    return Distribution(column, tuple(_bins(asked, edges, f"SELECT {size} AS x {within}")), logarithmic, unreadable)
+        return Distribution(column, (), False, False, unreadable)
+    edges, logarithmic = _edges(low, high, small, whole)
+    return Distribution(column, tuple(_bins(asked, edges, f"SELECT {size} AS x {within}")), logarithmic, whole, unreadable)
 
 
 def _bins(asked: _Question, edges: Sequence[Decimal], changes: str) -> Iterator[Bin]:
@@ -603,10 +605,10 @@ def _shown(result: Result, filter: Filter, order: Order, columns: Literal["chang
 def _with_few_values(result: Result, columns: Sequence[_Column], most: int) -> list[_Column]:
     """Those of two to so many values that are no dates; the file's own statistics leave out most others."""
     asked = _Question(result)
-    metadata = f"SELECT path_in_schema, row_group_num_rows, encodings, stats_distinct_count AS n FROM parquet_metadata({asked.file})"
     unfit = asked.fetch(
-        f"SELECT DISTINCT path_in_schema FROM ({metadata}) WHERE row_group_num_rows >= {FEW_ROWS}"
-        f" AND (NOT contains(encodings, 'DICTIONARY') OR n > {asked.bind(most)})"
+        f"SELECT DISTINCT path_in_schema FROM parquet_metadata({asked.file})"
+        f" WHERE row_group_num_rows >= {FEW_ROWS} AND coalesce(stats_null_count, 0) < num_values"
+        f" AND (NOT contains(encodings, 'DICTIONARY') OR stats_distinct_count > {asked.bind(most)})"
     )
     stems = {name.rpartition("_")[0] for (name,) in unfit}
     likely = [each for each in columns if each.stem not in stems and each.pair.type is not ColumnType.DATE][:MOST_FACETS]
@@ -775,8 +777,9 @@ def _between(sql: Sql, column: _Column, low: str, high: str) -> Iterator[str]:
             bounds = _bounds(sql, f"TRY_CAST({number} AS DOUBLE)", low and _number(low), high and _number(high))
             yield f"{bounds} AND {sql.is_number(number)}"
         elif pair.type is ColumnType.DATE:
-            instant = _instant(sql, cell, pair, format_)
-            yield _bounds(sql, instant, low and _moment(low, time.min), high and _moment(high, time.max))
+            first, last = low and _moment(low, time.min), high and _moment(high, time.max)
+            near = "TRUE" if format_ else _near(sql, sql.normal(cell, pair), first, last)
+            yield f"{near} AND {_bounds(sql, _instant(sql, cell, pair, format_), first, last)}"
         else:
             yield _bounds(sql, cell, low, high)
 
@@ -784,12 +787,22 @@ def _between(sql: Sql, column: _Column, low: str, high: str) -> Iterator[str]:
 def _bounds(sql: Sql, value: str, low: Any, high: Any) -> str:
     """Whether a value is within bounds; an empty text is none."""
     bounds = [f"{value} {sign} {sql.bind(bound)}" for sign, bound in ((">=", low), ("<=", high)) if bound != ""]
-    return " AND ".join(bounds)
+    return " AND ".join(bounds) or "TRUE"
+
+
+def _near(sql: Sql, text: str, low: datetime | str, high: datetime | str) -> str:
+    """What holds for all ISO dates within bounds, whatever their offset, and is found without reading them."""
+    first = f"{(low - _DAY).date()}" if isinstance(low, datetime) and low > datetime.min + _DAY else ""
+    last = f"{(high + 2 * _DAY).date()}" if isinstance(high, datetime) and high < datetime.max - 2 * _DAY else ""
+    return _bounds(sql, text, first, last)
 
 
 def _instant(sql: Sql, cell: str, pair: ColumnPair, format_: str | None) -> str:
     """SQL for a cell as a timestamp, in UTC if it has an offset; NULL if it is no date."""
     return f"TRY_CAST({sql.instant(f'({sql.normal(cell, pair)})', format_)} AS TIMESTAMP)"
+
+
+_DAY = timedelta(days=1)
 
 
 def _moment(text: str, of_day: time) -> datetime:
@@ -838,21 +851,21 @@ def _last(day: date, unit: str) -> date:
             return day
 
 
-def _edges(low: float, high: float, small: float) -> tuple[list[Decimal], bool]:
+def _edges(low: float, high: float, small: float, whole: bool) -> tuple[list[Decimal], bool]:
     """Edges of bins that hold all changes from `low` to `high`, and whether they are logarithmic.
 
     `small` is the size of a small change.
     """
     largest = max(abs(low), abs(high))
     if largest <= WIDE_SPAN * small:
-        return _even_edges(Decimal(repr(low)), Decimal(repr(high))), False
+        return _even_edges(Decimal(repr(low)), Decimal(repr(high)), whole), False
     sizes = _powers(math.floor(math.log10(small)), Decimal(repr(largest)))
     below = [-size for size in reversed(sizes)] if low < 0 else []
     return [*below, Decimal(0), *(sizes if high > 0 else [])], True
 
 
-def _even_edges(low: Decimal, high: Decimal) -> list[Decimal]:
-    step = _nice((high - low) / 20 or abs(high))
+def _even_edges(low: Decimal, high: Decimal, whole: bool) -> list[Decimal]:
+    step = max(_nice((high - low) / 20 or Decimal(1).scaleb(high.adjusted())), Decimal(whole))
     first, last = math.floor(low / step), math.floor(high / step) + 1
     return [step * i for i in range(first, last + 1)]
 

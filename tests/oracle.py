@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -145,11 +145,7 @@ def _pair_up(old: list[Row], new: list[Row], plan: Asked) -> list[Couple]:
     """The rows of one key as couples; what has no partner comes alone."""
     if not plan.key or len(old) * len(new) > MOST_PAIRS:
         return list(zip_longest(sorted(old, key=_bytes), sorted(new, key=_bytes)))
-    tries = [
-        (_codes(a, b, plan).count(Cell.DIFFERS), _bytes(a), _bytes(b), i, j)
-        for i, a in enumerate(old)
-        for j, b in enumerate(new)
-    ]
+    tries = [(_codes(a, b, plan).count(Cell.DIFFERS), _bytes(a), _bytes(b), i, j) for i, a in enumerate(old) for j, b in enumerate(new)]
     partner: dict[int, int] = {}
     for *_, i, j in sorted(tries):
         if i not in partner and j not in partner.values():
@@ -357,8 +353,8 @@ def _key_rank(key: Meaning, pair: ColumnPair) -> tuple[object, ...]:
         return (0,)
     number = read_number(key) if isinstance(key, str) and pair.type is ColumnType.NUMBER else key
     if isinstance(number, Number):
-        exact = number.scaled if number.is_decimal else math.inf
-        return 1, number.real, exact, _spelled(key).encode()
+        fits = key.is_decimal if isinstance(key, Number) else number.fits
+        return 1, number.real, number.scaled if fits else math.inf, _spelled(key).encode()
     return 2, _spelled(key).encode()
 
 

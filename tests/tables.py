@@ -26,8 +26,8 @@ NAMES = (
 
 IDS = ("1", "2", "3", "4", "5", "6", "8", "b", "c", "10", "007", "7", "a", "A", "", "é", "1.0", " a", "NULL", "a,b", "-1", "1e1")
 NUMBERS = (
-    "1.5", "0", "1", "1.50", "", "2.25", "12.5", "15e-1", "-2.50", "-0", "100", "101", "0.1", "0.3", "0.30000000000000004", ".5", "5.", "+7", "1e3",
-    "1000", "1e-7", "1e22", "1e300", "-1e308", "1e308", "9007199254740992", "9007199254740993", "123456789.125", "123456789.1250001",
+    "1.5", "0", "1", "1.50", "", "2.25", "12.5", "15e-1", "-2.50", "-0", "100", "101", "0.1", "0.3", "0.30000000000000004", ".5", "5.", "+7",
+    "1e3", "1000", "1e-7", "1e22", "1e300", "-1e308", "1e308", "9007199254740992", "9007199254740993", "123456789.125", "123456789.1250001",
     "99999999999999999999.5", "100000000000000000000.5", "0.000000000000000001", "0.0000000000000000012", "1e-400", "1e400",
 )  # fmt: skip
 DATES = (
@@ -37,8 +37,9 @@ DATES = (
 )  # fmt: skip
 TEXTS = (
     "a", "", "A", " a", "b", "NULL", "null", "na", "-", "it's", 'say "hi"', '"', '""', "a,b", "a;b", "a\tb", "two\nlines", "two\r\nlines",
-    "cr\rhere", "\n", "é", "É", "e\u0301", "ß", "😀", "\u00a0", "   ", "=1+1", "'; DROP TABLE x; --", "\\", "\\N", "#", "x" * 300, "007", "7",
-    "0050E4", "nan", "inf", "Infinity", "1_000", "1,5", "0x1F", "epoch", "2024-02-30", "2024-1-5", "true", "\u2028", "a control \x0b or \x1f now and then",
+    "cr\rhere", "\n", "é", "É", "e\u0301", "ß", "😀", "\u00a0", "   ", "=1+1", "'; DROP TABLE x; --", "\\", "\\N", "#", "x" * 300,
+    "007", "7", "0050E4", "nan", "inf", "Infinity", "1_000", "1,5", "0x1F", "epoch", "2024-02-30", "2024-1-5", "true", "\u2028",
+    "a control \x0b or \x1f now and then",
 )  # fmt: skip
 
 Respelling = Callable[[str], str]
@@ -148,7 +149,13 @@ class Case:
         return make_plan(old, new, choices, by_value=[name for name in key if name in ruled and ruled[name].by_value])
 
 
-TOLERANCES = (Tolerance(), Tolerance(absolute=1), Tolerance(absolute=0.2), Tolerance(relative=0.01), Tolerance(absolute=1e-9, relative=1e-6))
+TOLERANCES = (
+    Tolerance(),
+    Tolerance(absolute=1),
+    Tolerance(absolute=0.2),
+    Tolerance(relative=0.01),
+    Tolerance(absolute=1e-9, relative=1e-6),
+)
 FORMATS = ((None, "%d.%m.%Y"), ("%d.%m.%Y", None), ("%d.%m.%Y", "%d.%m.%Y"))
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from diffing import errors, export, jobs, services, store, uploads
+from diffing import errors, excel, jobs, services, store, uploads
 from diffing.api import FIELDS, STATUS, routes, status_of
 from diffing.asgi import middleware
 from diffing.engines import Watch
@@ -27,8 +28,9 @@ from diffing.engines.duckdb import DuckDBEngine
 from diffing.jobs import JobState
 from diffing.plan import Plan
 from diffing.result import Result
-from diffing.services import Services, Settings, SettingsError
+from diffing.services import FORMS, Services, Settings, SettingsError
 from diffing.uploads import POINTER
+from diffing.views import Filter
 
 OLD = "id,price,note\n1,1.50,\n2,2,b\n3,3,c\n"
 NEW = 'id,price,note\n1,1.5,\n2,2.25,"two\nadded,lines ""x"""\n4,4,d\n'
@@ -75,7 +77,9 @@ class Site:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
-        self.services = Services(Settings(home=folder / "home", metrics=folder / "metrics.toml", threads=1, memory_limit="500MB", **settings))
+        self.services = Services(
+            Settings(home=folder / "home", metrics=folder / "metrics.toml", threads=1, memory_limit="500MB", **settings)
+        )
         self.engine = Gated(threads=1, memory_limit="500MB")
         self.services.jobs.engine = self.engine
         self.pages = Pages()
@@ -267,7 +271,11 @@ def test_a_form_says_the_rules_as_the_command_line_does(client: TestClient, site
     job_id = send(client, fields).json()["job_id"]
     site.done(job_id)
     summary = client.get(f"/api/diffing/job/{job_id}/summary").json()
-    assert (summary["changed"], summary["columns_ignored"], summary["columns"]["price"]["same_by_rule"]) == (0, ["note"], {"numbers by value": 1, "within tolerance": 1})
+    assert (summary["changed"], summary["columns_ignored"], summary["columns"]["price"]["same_by_rule"]) == (
+        0,
+        ["note"],
+        {"numbers by value": 1, "within tolerance": 1},
+    )
     question = site.services.jobs.get(job_id).question
     assert (question.choices.nulls, question.choices.ignore_case, question.choices.ignore_space) == (("NA", "-"), True, ("note",))
 
@@ -292,12 +300,15 @@ def test_without_a_key_one_is_found_and_without_any_rows_are_compared_whole(clie
         ({"key": "x" * 100_000}, 400, "too long"),
     ],
 )
-def test_a_field_that_makes_no_sense_is_told_and_leaves_nothing(client: TestClient, site: Site, fields: dict[str, str], status: int, error: str) -> None:
+def test_a_field_that_makes_no_sense_is_told_and_leaves_nothing(
+    client: TestClient, site: Site, fields: dict[str, str], status: int, error: str
+) -> None:
     answer = send(client, fields)
     assert (answer.status_code, set(answer.json())) == (status, {"error", "hint"})
     assert error in answer.json()["error"]
     assert "--help" not in answer.text
-    assert site.services.uploads.used == 0 and site.services.jobs._jobs == {}
+    assert site.services.uploads.used == 0
+    assert site.services.jobs._jobs == {}
 
 
 def test_both_files_are_needed(client: TestClient, site: Site) -> None:
@@ -333,9 +344,12 @@ def test_file_names_are_made_safe(client: TestClient, site: Site) -> None:
     job_id = client.post("/api/diffing/new", files=files, data={"key": "id"}).json()["job_id"]
     site.done(job_id)
     label = site.services.jobs.get(job_id).label
-    assert label.startswith("passwd → ") and "\0" not in label
+    assert label.startswith("passwd → ")
+    assert "\0" not in label
     header = client.get(f"/api/diffing/job/{job_id}").headers["content-disposition"]
-    assert header.startswith("attachment; ") and "<" not in header and header.count('"') in (0, 2)
+    assert header.startswith("attachment; ")
+    assert "<" not in header
+    assert header.count('"') in (0, 2)
 
 
 def test_a_file_name_in_any_language_is_the_name_of_the_download(client: TestClient, site: Site) -> None:
@@ -356,7 +370,14 @@ def test_the_summary_has_the_names_of_the_command_line(seen: TestClient) -> None
         "from_cache": False,
         "totals": "done",
     }
-    assert (answer["old_rows"], answer["new_rows"], answer["added"], answer["removed"], answer["changed"], answer["unchanged"]) == (3, 3, 1, 1, 1, 1)
+    assert (answer["old_rows"], answer["new_rows"], answer["added"], answer["removed"], answer["changed"], answer["unchanged"]) == (
+        3,
+        3,
+        1,
+        1,
+        1,
+        1,
+    )
     assert answer["columns"]["price"]["new_total"] == "7.75"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", answer["computed_at"])
 
@@ -387,7 +408,7 @@ def test_rows_of_some_fates_can_be_had_alone(seen: TestClient, change: str, rows
         ("find=LINES", DIFFED.split("\n", 1)[1].split("removed")[0]),
         ("fate=removed", "removed,3,3,,-3,c,\n"),
         ("fate=removed&find=nothing", ""),
-        ("least=price,3", "removed,3,3,,-3,c,\nadded,4,,4,4,,d\n"),
+        (urlencode(Filter(change_at_least=("price", "3")).to_query()), "removed,3,3,,-3,c,\nadded,4,,4,4,,d\n"),
     ],
 )
 def test_rows_can_be_had_as_a_page_filters_them(seen: TestClient, query: str, rows: str) -> None:
@@ -399,7 +420,8 @@ def test_rows_can_be_had_as_a_page_filters_them(seen: TestClient, query: str, ro
 
 def test_a_filter_that_says_nothing_or_names_no_column_is_refused(seen: TestClient) -> None:
     assert seen.get("/api/diffing/job/1?fate=moved").status_code == 400
-    assert seen.get("/api/diffing/job/1?least=prize,3").status_code == 422
+    other = urlencode(Filter(change_at_least=("prize", "3")).to_query())
+    assert seen.get(f"/api/diffing/job/1?{other}").status_code == 422
 
 
 def test_filtered_files_do_not_pile_up(done: TestClient, site: Site) -> None:
@@ -424,15 +446,23 @@ def test_rows_can_be_had_as_json_lines_and_parquet(seen: TestClient) -> None:
     assert parquet.content[:4] == parquet.content[-4:] == b"PAR1"
 
 
-def test_excel_is_given_or_politely_declined(seen: TestClient) -> None:
-    answer = seen.get("/api/diffing/job/1?format=xlsx")
-    if hasattr(export, "write_xlsx"):
+def test_rows_can_be_had_as_a_workbook_whole_and_filtered(seen: TestClient) -> None:
+    for query, name in (("", "revenue-diff.xlsx"), ("&change=added", "revenue-diff-added.xlsx")):
+        answer = seen.get(f"/api/diffing/job/1?format=xlsx{query}")
         assert answer.content[:2] == b"PK"
-    else:
-        assert (answer.status_code, set(answer.json())) == (501, {"error", "hint"})
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
 
 
-@pytest.mark.parametrize(("query", "error"), [("format=pdf", "no format “pdf”"), ("change=moved", "no change “moved”"), ("change=added,x", "no change “x”")])
+def test_a_form_that_cannot_be_filtered_is_declined(seen: TestClient) -> None:
+    if FORMS["parquet"].filters:
+        pytest.skip("it can be filtered")
+    answer = seen.get("/api/diffing/job/1?format=parquet&change=added")
+    assert (answer.status_code, set(answer.json())) == (501, {"error", "hint"})
+
+
+@pytest.mark.parametrize(
+    ("query", "error"), [("format=pdf", "no format “pdf”"), ("change=moved", "no change “moved”"), ("change=added,x", "no change “x”")]
+)
 def test_forms_and_fates_that_are_none_are_told(seen: TestClient, query: str, error: str) -> None:
     answer = seen.get(f"/api/diffing/job/1?{query}")
     assert (answer.status_code, error in answer.json()["error"]) == (400, True)
@@ -485,6 +515,12 @@ def test_a_fault_of_our_own_is_told_without_a_traceback(client: TestClient, site
     assert str(site.folder) not in answer.text
 
 
+def test_a_fault_of_the_api_itself_is_json_without_a_traceback(site: Site) -> None:
+    del site.services.files
+    answer = site.client.get("/api/diffing/metrics")
+    assert (answer.status_code, answer.json()["error"]) == (500, "The server failed.")
+
+
 @pytest.mark.parametrize("job_id", ["2", "0", "-1", "999999999999999999999", "nobody-can-guess-this", "x" * 500, "%00", "1.0", "１"])
 def test_an_unknown_job_is_a_404(seen: TestClient, job_id: str) -> None:
     for path in (f"/api/diffing/job/{job_id}", f"/api/diffing/job/{job_id}/summary"):
@@ -508,7 +544,9 @@ def test_a_result_that_was_evicted_is_gone_with_a_hint(done: TestClient, site: S
     assert (answer.status_code, answer.json()["hint"]) == (410, "Run the comparison again.")
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/", "/api/nope", "/api/diffing", "/api/diffing/job", "/api/diffing/job/1/x", "/api/diffing/metrics/x"])
+@pytest.mark.parametrize(
+    "path", ["/api", "/api/", "/api/nope", "/api/diffing", "/api/diffing/job", "/api/diffing/job/1/x", "/api/diffing/metrics/x"]
+)
 def test_unknown_paths_are_404s_in_json(seen: TestClient, path: str) -> None:
     for method in ("GET", "POST", "PUT", "DELETE"):
         answer = seen.request(method, path)
@@ -525,7 +563,7 @@ def test_the_description_names_every_path_and_every_field(seen: TestClient) -> N
 
 
 def test_every_family_of_errors_has_a_status() -> None:
-    families = {each for module in (errors, jobs, services, store, uploads) for each in vars(module).values() if _is_error(each)}
+    families = {each for module in (errors, excel, jobs, services, store, uploads) for each in vars(module).values() if _is_error(each)}
     assert {"SourceError", "PlanError", "EngineError", "StoreError"} <= {each.__name__ for each in families}
     for family in families:
         assert 400 <= status_of(each.__name__ for each in family.__mro__) <= 599
@@ -614,9 +652,20 @@ def basic(password: str) -> dict[str, str]:
 
 
 def test_without_the_token_nobody_gets_anything(locked: Site) -> None:
-    wrong: list[dict[str, str]] = [{}, {"Authorization": "Bearer nope"}, {"Authorization": "Basic !!!"}, basic("nope"), {"Cookie": "diffing_token=s3cret/+token"}]
+    wrong: list[dict[str, str]] = [
+        {},
+        {"Authorization": "Bearer nope"},
+        {"Authorization": "Basic !!!"},
+        basic("nope"),
+        {"Cookie": "diffing_token=s3cret/+token"},
+    ]
     for headers in wrong:
-        for method, path in (("GET", "/"), ("GET", "/api/diffing/metrics"), ("POST", "/api/diffing/new/revenue"), ("PUT", "/_stcore/upload_file/live/f")):
+        for method, path in (
+            ("GET", "/"),
+            ("GET", "/api/diffing/metrics"),
+            ("POST", "/api/diffing/new/revenue"),
+            ("PUT", "/_stcore/upload_file/live/f"),
+        ):
             answer = locked.client.request(method, path, headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"][:5]) == (401, "Basic")
         with pytest.raises(WebSocketDisconnect), locked.client.websocket_connect("/_stcore/stream", headers=headers):
@@ -639,7 +688,9 @@ def test_the_first_visit_with_the_token_sets_a_cookie_and_goes_on_without_it(loc
     answer = browser.get("/?job=1&token=s3cret%2F%2Btoken&x=a%26b", headers=PAGE)
     assert answer.status_code == 200
     said = answer.headers["set-cookie"]
-    assert "HttpOnly" in said and "SameSite=strict" in said and "s3cret" not in said + answer.text
+    assert "HttpOnly" in said
+    assert "SameSite=strict" in said
+    assert "s3cret" not in said + answer.text
     assert 'content="0;url=/?job=1&amp;x=a%26b"' in answer.text
     assert browser.get("/?job=1", headers=PAGE).text == "a page"
     with browser.websocket_connect("/_stcore/stream") as websocket:
@@ -650,7 +701,9 @@ def test_the_first_visit_with_the_token_sets_a_cookie_and_goes_on_without_it(loc
 def test_going_on_never_leaves_the_server(locked: Site, path: str) -> None:
     answer = locked.client.get(f"http://testserver{path}?token=s3cret/%2Btoken", headers=PAGE)
     found = re.search(r'url=([^"]*)"', answer.text)
-    assert found and re.match(r"/[^/\\]", found[1]) and "<script" not in answer.text
+    assert found
+    assert re.match(r"/[^/\\]", found[1])
+    assert "<script" not in answer.text
 
 
 def test_the_health_of_the_server_is_open(locked: Site) -> None:
@@ -673,7 +726,9 @@ def test_a_page_upload_goes_to_disk_and_the_page_gets_a_pointer(site: Site) -> N
     content = b"id,v\r\n" + bytes(range(256)) * 10_000 + b"\r\n--not-the-boundary--\r\n"
     assert put(browser, content).status_code == 204
     name, data = site.pages.files[FILE_ID]
-    assert name == "orders.csv" and data.startswith(POINTER) and len(data) < 100
+    assert name == "orders.csv"
+    assert data.startswith(POINTER)
+    assert len(data) < 100
     upload = site.services.uploads.received(FILE_ID, name, data, owner=browser.cookies["diffing_owner"])
     assert upload.path.read_bytes() == content
     assert site.services.uploads.find(FILE_ID, "") is None
@@ -688,21 +743,26 @@ def test_an_upload_over_the_limit_is_refused_and_the_page_has_no_file(folder: Pa
     site = Site(folder, upload_limit=1000)
     assert put(site.client, b"x" * 2000).status_code == 413
     assert put(site.client, b"x" * 3_000_000).status_code == 413
-    assert site.pages.files == {} and list(site.services.uploads.folder.iterdir()) == []
+    assert site.pages.files == {}
+    assert list(site.services.uploads.folder.iterdir()) == []
     site.close()
 
 
 def test_an_upload_that_is_cut_off_is_refused_and_the_page_has_no_file(site: Site) -> None:
     body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n' + b"x" * 100_000
-    answer = site.client.put(f"/_stcore/upload_file/live/{FILE_ID}", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    answer = site.client.put(
+        f"/_stcore/upload_file/live/{FILE_ID}", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"}
+    )
     assert answer.status_code == 400
-    assert site.pages.files == {} and list(site.services.uploads.folder.iterdir()) == []
+    assert site.pages.files == {}
+    assert list(site.services.uploads.folder.iterdir()) == []
 
 
 def test_taking_an_upload_back_removes_it(site: Site) -> None:
     put(site.client, b"id\n1\n")
     assert site.client.delete(f"/_stcore/upload_file/live/{FILE_ID}").status_code == 204
-    assert site.pages.files == {} and list(site.services.uploads.folder.iterdir()) == []
+    assert site.pages.files == {}
+    assert list(site.services.uploads.folder.iterdir()) == []
 
 
 def test_nobody_takes_back_or_replaces_the_upload_of_another(site: Site) -> None:
@@ -713,7 +773,8 @@ def test_nobody_takes_back_or_replaces_the_upload_of_another(site: Site) -> None
     assert put(bob, b"evil").status_code == 400
     bob.delete(f"/_stcore/upload_file/live/{FILE_ID}")
     upload = site.services.uploads.find(FILE_ID, ann.cookies["diffing_owner"])
-    assert upload and upload.path.read_bytes() == b"id\n1\n"
+    assert upload
+    assert upload.path.read_bytes() == b"id\n1\n"
 
 
 @pytest.mark.parametrize("file_id", ["..%2f..%2fetc", "short", "x" * 200])
@@ -726,9 +787,9 @@ def test_an_upload_under_a_strange_id_is_refused(site: Site, file_id: str) -> No
 
 
 def test_settings_come_from_the_environment(tmp_path: Path) -> None:
-    said = {"HOME": str(tmp_path), "WORKERS": "3", "MEMORY_LIMIT": "2GB", "STORE_LIMIT": "1.5 GiB", "UPLOAD_HOURS": "0.5", "TOKEN": "abc"}
+    said = {"HOME": str(tmp_path), "WORKERS": "3", "MEMORY_LIMIT": "2GiB", "STORE_LIMIT": "1.5 GiB", "UPLOAD_HOURS": "0.5", "TOKEN": "abc"}
     settings = Settings.from_environment({f"DIFFING_{name}": value for name, value in said.items()})
-    assert (settings.home, settings.workers, settings.memory_limit) == (tmp_path, 3, "2GB")
+    assert (settings.home, settings.workers, settings.memory_limit) == (tmp_path, 3, "2048MiB")
     assert (settings.store_limit, settings.upload_hours, settings.token) == (3 * 2**29, 0.5, "abc")
     assert (settings.upload_limit, settings.store_days) == (4 * 10**9, 30)
     assert "abc" not in repr(settings)
@@ -736,7 +797,16 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("WORKERS", "0"), ("WORKERS", "two"), ("STORE_LIMIT", "much"), ("STORE_LIMIT", "-1GB"), ("STORE_DAYS", "nan"), ("UPLOAD_HOURS", "-1"), ("MEMORY_LIMIT", "80%"), ("TOKEN", "two words")],
+    [
+        ("WORKERS", "0"),
+        ("WORKERS", "two"),
+        ("STORE_LIMIT", "much"),
+        ("STORE_LIMIT", "-1GB"),
+        ("STORE_DAYS", "nan"),
+        ("UPLOAD_HOURS", "-1"),
+        ("MEMORY_LIMIT", "80%"),
+        ("TOKEN", "two words"),
+    ],
 )
 def test_a_setting_that_makes_no_sense_is_told_by_its_name(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"DIFFING_{name}") as caught:

@@ -13,6 +13,7 @@ FLOORS = [
     ["cli"],
     ["asgi", "api"],
     ["services"],
+    ["inspect"],
     ["jobs"],
     ["options", "terminal", "describe"],
     ["prepare"],

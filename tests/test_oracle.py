@@ -46,7 +46,9 @@ def test_numbers_are_exact_at_any_size():
     assert compare("9007199254740992", "9007199254740992.0", NUMBER) is Cell.NUMBER
 
 
-@pytest.mark.parametrize("cell", ["007", "1_000", " 5", "5 ", "1,5", "0x1F", "nan", "inf", "1e400", "", ".", "+", "1e", "1e0000000001", "٣", "5\n"])
+@pytest.mark.parametrize(
+    "cell", ["007", "1_000", " 5", "5 ", "1,5", "0x1F", "nan", "inf", "1e400", "", ".", "+", "1e", "1e0000000001", "٣", "5\n"]
+)
 def test_what_does_not_read_as_a_number_is_text(cell):
     assert read_number(cell) is None
 
@@ -103,7 +105,19 @@ def test_instants_are_compared_only_when_both_have_an_offset():
     assert compare("2024-01-05T10:00Z", "2024-01-05T10:00", DATE) is Cell.DIFFERS
 
 
-@pytest.mark.parametrize("cell", ["2024-02-30", "2024-1-5", "2024-01-05T24:00", "2024-01-05T10:00:60", "2024-01-05T10:00:00.1234567", "epoch", "2024-01-05Z", "0000-01-01"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2024-02-30",
+        "2024-1-5",
+        "2024-01-05T24:00",
+        "2024-01-05T10:00:60",
+        "2024-01-05T10:00:00.1234567",
+        "epoch",
+        "2024-01-05Z",
+        "0000-01-01",
+    ],
+)
 def test_what_does_not_read_as_a_date_is_text(cell):
     assert read_date(cell) is None
 

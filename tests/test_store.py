@@ -203,6 +203,18 @@ def test_what_is_being_read_is_never_evicted(store: Store, tmp_path: Path) -> No
         assert path.stat().st_size == 900_000
 
 
+def test_what_readers_keep_alive_counts_as_long_as_it_is_there(store: Store, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    lease = store.lease(compute(store, plan))
+    store.file(lease, "pad", padding(900_000))
+    compute(store, plan)
+    assert store.size > 900_000
+    with store.lease(result_id(plan)) as newer, pytest.raises(StoreError, match="being read"):
+        store.file(newer, "pad", padding(500_000))
+    lease.release()
+    assert store.size < 900_000
+
+
 def test_what_is_removed_while_it_is_read_stays_until_the_reader_is_done(store: Store, tmp_path: Path) -> None:
     id_ = compute(store, plan_of(tmp_path))
     lease = store.lease(id_)
@@ -262,7 +274,8 @@ def test_a_download_is_made_once_however_many_ask_for_it(store: Store, tmp_path:
     for thread in threads:
         thread.join()
     assert len(made) == 1
-    assert {path.read_text() for path in paths} == {"rows"} and len(paths) == 8
+    assert {path.read_text() for path in paths} == {"rows"}
+    assert len(paths) == 8
 
 
 def test_totals_change_the_stored_summary(store: Store, tmp_path: Path) -> None:
@@ -302,4 +315,11 @@ def test_the_index_holds_no_pickles(store: Store, tmp_path: Path) -> None:
 
 
 def test_sizes_are_written_as_people_do() -> None:
-    assert [in_words(size) for size in (0, 999, 1500, 203_000_000, 20e9, 3e13)] == ["0 bytes", "999 bytes", "1.5 kB", "203 MB", "20.0 GB", "30.0 TB"]
+    assert [in_words(size) for size in (0, 999, 1500, 203_000_000, 20e9, 3e13)] == [
+        "0 bytes",
+        "999 bytes",
+        "1.5 kB",
+        "203 MB",
+        "20.0 GB",
+        "30.0 TB",
+    ]

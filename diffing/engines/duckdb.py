@@ -30,6 +30,10 @@ from diffing.sources import Format, Source, parquet_rows
 from diffing.sql import Spelling, Sql
 
 
+WIDE = 150
+"""From so many columns on, what the optimizer would find costs more than it saves: the square of the columns."""
+
+
 def _extract(text: str, pattern: str, group: int) -> str:
     return f"regexp_extract({text}, {pattern}, {group})"
 
@@ -108,6 +112,8 @@ class DuckDBEngine:
         with duckdb.connect(config=config) as con:
             for setting in ("enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0", "TimeZone = 'UTC'"):
                 con.execute(f"SET {setting}")
+            if len(plan.pairs) > WIDE:
+                con.execute("SET disabled_optimizers = 'common_subexpressions,statistics_propagation'")
             _lock_down(con, [folder, work], [plan.old.path, plan.new.path, plan.old.data, plan.new.data])
             with _interruptible(con, watch):
                 yield con

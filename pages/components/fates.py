@@ -1,0 +1,101 @@
+"""How every page shows the fates of rows, and text that comes from files."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import streamlit as st
+
+from diffing.charts import COLOURS, EMPTY, SIGNS
+from diffing.result import Change, Summary
+
+TINTS = {Change.CHANGED: "2e", Change.ADDED: "24", Change.REMOVED: "24"}
+"""How much of a fate's colour is behind text, as the alpha of a hex colour: right in light and in dark."""
+MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'@/])")
+
+
+def tint(change: Change) -> str:
+    """The colour behind text of this fate."""
+    return COLOURS[change] + TINTS.get(change, "00")
+
+
+def signed(change: Change) -> str:
+    """A fate in words, with its sign."""
+    return f"{SIGNS[change]} {change}"
+
+
+def plain(text: str) -> str:
+    """Text from a file for places that read Markdown: it is shown as it is written, on one line."""
+    return MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+def marked(text: object) -> str:
+    """Text from a file for HTML."""
+    return html.escape(str(text))
+
+
+def marked_cell(text: str | None) -> str:
+    """A cell for HTML: empty is told apart from blanks."""
+    return f'<span class="df-none">{EMPTY}</span>' if text is None else marked(text)
+
+
+def number(n: int, one: str = "row", many: str = "") -> str:
+    """A count with thousands separators, and what it counts."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def answer(summary: Summary) -> str:
+    """What a person wants to know first, as HTML."""
+    if not summary.differing_rows:
+        same = f"All {number(summary.unchanged)} are the same." if summary.unchanged else "Neither file has any rows."
+        return f"No row differs. {same}" if summary.differs else f"Nothing differs. {same}"
+    parts = [_counted(change, getattr(summary, change)) for change in (Change.CHANGED, Change.ADDED, Change.REMOVED)]
+    verb = "differs" if summary.differing_rows == 1 else "differ"
+    same = f"{summary.unchanged:,} {'is' if summary.unchanged == 1 else 'are'} the same."
+    return f"<b>{number(summary.differing_rows)} {verb}</b>: {', '.join(filter(None, parts))}. {same}"
+
+
+def _counted(change: Change, n: int) -> str:
+    return f'<span class="df-{change}">{n:,} {change}</span>' if n else ""
+
+
+def style() -> None:
+    """The few rules of our own that the pages need; colours come from the theme and the fates."""
+    light, dark = (st.get_option(f"theme.{mode}.primaryColor") or fallback for mode, fallback in (("light", "#2456c8"), ("dark", "#7aa2f7")))
+    fates = "".join(
+        f".df-{each}{{background:{tint(each)};border-radius:4px;padding:.05em .3em;white-space:nowrap}}"
+        f".df-edge-{each}{{border-left:3px solid {COLOURS[each]};padding-left:.6rem}}"
+        for each in TINTS
+    )
+    pills = "".join(
+        f".st-key-fates [role=group]>:nth-child({i}),.st-key-fates button:nth-of-type({i}){{box-shadow:inset 3px 0 0 {COLOURS[each]}}}"
+        for i, each in enumerate(TINTS, 1)
+    )
+    st.html(f"<style>{fates}{pills}{RULES.replace('LIGHT', light).replace('DARK', dark)}</style>")
+
+
+RULES = """
+.df-answer{font-size:1.35rem;line-height:1.6;margin:0}
+.df-quiet{opacity:.72;font-size:.9rem;margin:0}
+.df-none{opacity:.5}
+.df-note{border-left:3px solid #E69F00;background:#E69F001a;border-radius:4px;padding:.45rem .8rem;font-size:.92rem;margin:0 0 .35rem}
+.df-cellular,.df-state{margin:0;font-variant-numeric:tabular-nums;white-space:nowrap}
+.df-state::before{content:"";display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.5em;background:#9e9e9e}
+.df-state-done::before{background:#009E73}.df-state-failed::before{background:#D55E00}
+.df-state-running::before,.df-state-queued::before{background:#0072B2}
+.df-big{font-size:1.25rem;margin:0}
+.df-question{font-weight:600;font-size:.95rem;margin:0;overflow-wrap:anywhere}
+a.df-download{display:inline-block;box-sizing:border-box;width:100%;text-align:center;padding:.42rem 1rem;border-radius:.5rem;font-weight:600;
+ text-decoration:none!important;white-space:nowrap;background:light-dark(LIGHT,DARK);color:light-dark(#fff,#10131a)!important}
+a.df-download:hover{filter:brightness(1.1)} a.df-download:focus-visible{outline:2px solid currentColor;outline-offset:2px}
+a.df-form{display:block;padding:.3rem 0;text-decoration:none!important;color:light-dark(LIGHT,DARK)!important}
+a.df-form span{opacity:.7;color:light-dark(#31333f,#fafafa)}
+.df-table{border-collapse:collapse;width:100%;font-size:.9rem}
+.df-table caption{text-align:left;font-weight:600;padding:.9rem 0 .25rem}
+.df-table th{text-align:left;font-weight:500;opacity:.75;padding:.25rem .9rem .25rem 0;vertical-align:top;white-space:nowrap}
+.df-table td{padding:.25rem .9rem .25rem 0;vertical-align:top;overflow-wrap:anywhere}
+.df-table tbody tr{border-top:1px solid rgba(128,128,128,.18)}
+.df-table td.df-cell{white-space:pre-wrap;padding:.25rem .5rem;min-width:6rem}
+.df-table td.df-number,.df-table th.df-number{text-align:right;font-variant-numeric:tabular-nums}
+"""

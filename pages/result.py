@@ -1,0 +1,111 @@
+"""One comparison: its progress, then what changed. The address is a permanent link."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from diffing.errors import DiffError
+from diffing.jobs import Job, JobState
+from diffing.result import Result, Summary
+from diffing.store import ResultGone
+from diffing.services import services
+from pages.components import chart_panel, downloads, how, progress, table
+from pages.components.fates import answer, marked, number, plain, style
+
+MOST_WARNINGS = 5
+
+
+def main() -> None:
+    style()
+    named = st.query_params.get("job", "")
+    job = progress.found(named) if named else None
+    if job is None:
+        nothing(named)
+    elif job.state.active:
+        heading(job)
+        progress.running(job.id)
+    elif job.state is not JobState.DONE:
+        heading(job)
+        progress.ended(job)
+    else:
+        finished(job)
+
+
+def nothing(named: str) -> None:
+    """Neither here nor elsewhere is such a result."""
+    st.title("No result here", anchor=False)
+    st.write("There is no comparison with this address; it may have been deleted." if named else "Open a result from the history, or compare two files.")
+    with st.container(horizontal=True):
+        if st.button("Compare two files", type="primary"):
+            st.switch_page("compare.py")
+        if st.button("See the history"):
+            st.switch_page("history.py")
+
+
+def heading(job: Job) -> None:
+    st.title(plain(job.label), anchor=False)
+
+
+def finished(job: Job) -> None:
+    try:
+        with services().jobs.lease(job) as lease:
+            whole(job, lease.result)
+    except ResultGone as error:
+        heading(job)
+        st.info(f"**{plain(error.message)}** {plain(error.hint)}")
+        progress.ways_on(job, primary="Run again")
+    except DiffError as error:
+        st.error(f"{plain(error.message)} {plain(error.hint)}")
+
+
+def whole(job: Job, result: Result) -> None:
+    """The answer, then the evidence, then how it was found."""
+    left, right = st.columns([3, 1.3], vertical_alignment="top")
+    with left:
+        heading(job)
+    with right:
+        downloads.whole(job, result.summary)
+    sentence(job, result)
+    origin(job)
+    remarks(result.summary)
+    if result.summary.differing_rows:
+        chart_panel.overview(job, result)
+        chart_panel.where(result)
+        st.subheader("Rows", anchor=False)
+        table.rows(job)
+    how.compared(job, result)
+
+
+def sentence(job: Job, result: Result) -> None:
+    summary = result.summary
+    files = f"{marked(summary.old.name)} → {marked(summary.new.name)} · " if job.question.metric else ""
+    key = " + ".join(marked(name) for name in summary.key)
+    matched = f" · matched by {key}" if key else " · rows compared whole"
+    st.html(
+        f'<p class="df-answer">{answer(summary)}</p>'
+        f'<p class="df-quiet">{files}{number(summary.old.rows)} before, {summary.new.rows:,} after{matched}</p>'
+    )
+
+
+def origin(job: Job) -> None:
+    """When it was computed, if not just now."""
+    if not job.from_cache or job.computed_at is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.caption(f"Answered from cache, computed {progress.ago(time.time() - job.computed_at)} ·", width="content")
+        progress.again(job, "run again", type="tertiary")
+
+
+def remarks(summary: Summary) -> None:
+    """Warnings, and what became of the columns."""
+    found = [marked(each) for each in summary.warnings]
+    shown = found[:MOST_WARNINGS] + ([f"… and {len(found) - MOST_WARNINGS} more."] if len(found) > MOST_WARNINGS else [])
+    named = (("only in new", summary.columns_added), ("only in old", summary.columns_removed))
+    shown += [f"{number(len(names), 'column')} {where}, not compared: {marked(', '.join(names[:12]))}{' …' if len(names) > 12 else ''}" for where, names in named if names]
+    if shown:
+        st.html("".join(f'<p class="df-note">{each}</p>' for each in shown))
+
+
+main()

@@ -298,7 +298,7 @@ class Inspector:
         """What is known, or is being found out. `again`: it is not remembered once it is done."""
         with self._lock:
             known = self._findings.get(about)
-            if known is None or again and known.done():
+            if known is None or (again and known.done()):
                 known = Future()
                 self._asked.put((known, lambda: self._with_files(sources, find)))
             _remember(self._findings, about, known)

@@ -81,6 +81,10 @@ class Watched(Protocol):
         """Raises what stops the search, if someone asked."""
 
 
+ENOUGH = 0.9
+"""Share of rows that a suggested key must name for it to be used without asking."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeySuggestion:
     """Columns that could be the key, and what speaks for them."""
@@ -98,6 +102,11 @@ class KeySuggestion:
     """Share of the distinct keys of the file that has fewer of them which the other file has too."""
     verified: bool
     """Whether all this was counted on the whole files, not on a sample."""
+
+    @property
+    def names_rows(self) -> bool:
+        """Whether this can be the key without asking: at least nine in ten rows have a key of their own."""
+        return min(self.unique_old, self.unique_new) >= ENOUGH
 
     @property
     def in_words(self) -> str:

@@ -44,13 +44,13 @@ def prepare(old: Source, new: Source, choices: Choices, *, workdir: Path, keyles
     if choices.text or not plan.key:
         return Prepared(plan, suggestion)
     names = tuple(pair.name for pair in plan.key)
-    widened = matches_by_value(plan.old, plan.new, names, workdir=workdir, rename=choices.rename)
+    widened = matches_by_value(plan.old, plan.new, names, workdir=workdir, rename=choices.rename, bad_lines=choices.bad_lines)
     return Prepared(make_plan(old, new, choices, by_value=widened) if widened else plan, suggestion)
 
 
 def _best_key(old: Source, new: Source, choices: Choices, workdir: Path) -> KeySuggestion:
-    found = suggest_keys(old, new, workdir=workdir, rename=choices.rename)
-    usable = [each for each in found if not set(each.columns) & set(choices.ignore)]
+    found = suggest_keys(old, new, workdir=workdir, rename=choices.rename, ignore=choices.ignore)
+    usable = [each for each in found if each.names_rows]
     if usable:
         return usable[0]
     raise PlanError(

@@ -14,7 +14,7 @@ Tables that the fragments read (`i` counts `plan.pairs`, key first):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diffing import grammar
@@ -23,6 +23,8 @@ from diffing.plan import DEFAULT_TOLERANCE, ColumnPair, Plan
 from diffing.result import Cell, Change
 
 DECIMAL = "DECIMAL(38,18)"
+WIDE = 100
+"""From so many columns on, columns with the same rule share one expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Spelling:
     """A text with an offset as a canonical instant, ending in Z; NULL if it is none."""
     strptime: Callable[[str, str], str]
     """A text read by a format, as a timestamp; NULL if it does not read."""
+    each: Callable[[str, str, str, str], str]
+    """each(list, list, name, body): the body for each two items, name[1] and name[2], as a list."""
     let: Callable[[str, str, str], str]
     """let(name, value, body): the body, in which the name stands for the value, worked out once."""
 
@@ -222,9 +226,49 @@ class Sql:
         """The codes of all compared columns of a joined row (cells a{i} and b{i}), as one text."""
         if not self.plan.key or not self.plan.columns:
             return "''"
+        if not self.is_wide:
+            first = len(self.plan.key)
+            each = (self.code(f"a{i}", f"b{i}", pair) for i, pair in enumerate(self.plan.columns, first))
+            return f"concat({', '.join(each)})"
+        groups = self.rule_groups()
+        lists = ", ".join(self.spelling.each(*self._cell_lists(at), "z", self.code("z[1]", "z[2]", pair)) for pair, at in groups)
+        found = {i: n for n, i in enumerate((i for _, at in groups for i in at), 1)}
+        ordered = ", ".join(f"codes[{found[i]}]" for i in range(len(found)))
+        return self.spelling.let("codes", f"flatten([{lists}])", f"array_to_string([{ordered}], '')")
+
+    # --- many columns ----------------------------------------------------------------------------
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether there are so many columns that an expression for each would cost more than the data."""
+        return len(self.plan.columns) > WIDE
+
+    def rule_groups(self) -> list[tuple[ColumnPair, list[int]]]:
+        """Positions of the compared columns that have the same rule, each group with one of its pairs."""
+        groups: dict[ColumnPair, list[int]] = {}
+        for i, pair in enumerate(self.plan.columns):
+            groups.setdefault(replace(pair, name="", old=0, new=0), []).append(i)
+        return list(groups.items())
+
+    def _cell_lists(self, at: Sequence[int]) -> tuple[str, str]:
         first = len(self.plan.key)
-        each = (self.code(f"a{i}", f"b{i}", pair) for i, pair in enumerate(self.plan.columns, first))
-        return f"concat({', '.join(each)})"
+        old, new = (", ".join(f"{side}{first + i}" for i in at) for side in ("a", "b"))
+        return f"[{old}]", f"[{new}]"
+
+    def _changes(self) -> tuple[list[str], list[str]]:
+        """Items that work out changes of numbers, and the items of the result that take them from there."""
+        first = len(self.plan.key)
+        if not self.is_wide:
+            numbers = [i for i, pair in enumerate(self.plan.columns) if pair.type is ColumnType.NUMBER]
+            each = (self.number_change(f"a{first + i}", f"b{first + i}", self.plan.columns[i]) for i in numbers)
+            return [], [f"{_if_shown(change)} AS c{i}_change" for i, change in zip(numbers, each, strict=True)]
+        lists, items = [], {}
+        for n, (pair, at) in enumerate(self.rule_groups()):
+            if pair.type is ColumnType.NUMBER:
+                change = self.spelling.each(*self._cell_lists(at), "z", self.number_change("z[1]", "z[2]", pair))
+                lists.append(f"{_if_shown(change)} AS changes{n}")
+                items |= {i: f"changes{n}[{k}] AS c{i}_change" for k, i in enumerate(at, 1)}
+        return lists, [items[i] for i in sorted(items)]
 
     # --- the change of a number ------------------------------------------------------------------
 
@@ -275,7 +319,7 @@ class Sql:
 
         Unchanged rows keep their codes only; cells are null there.
         """
-        pairs, key = self.plan.pairs, len(self.plan.key)
+        pairs = self.plan.pairs
         cells = "".join(f", o.p{i} AS a{i}, n.p{i} AS b{i}" for i in range(len(pairs)))
         forms = "".join(f", coalesce(o.m{i}, n.m{i}) AS m{i}" for i, pair in enumerate(self.plan.key) if self.has_form(pair))
         joined = (
@@ -290,16 +334,15 @@ class Sql:
         fated = f"SELECT *, {fate} AS change FROM ({coded})"
         shown = [f"{side}{i}" for i in range(len(pairs)) for side in ("a", "b")]
         named = zip(shown, self.key_columns() + self.cell_columns(), strict=True)
+        worked_out, changes = self._changes()
+        if worked_out:
+            fated = f"SELECT *, {', '.join(worked_out)} FROM ({fated})"
         items = [
             "change",
             f"coalesce(codes, '{Cell.ALONE * len(self.plan.columns)}') AS codes",
             f"{self._match_codes()} AS match_codes",
             *(f"{_if_shown(cell)} AS {name}" for cell, name in named),
-            *(
-                f"{_if_shown(self.number_change(f'a{i}', f'b{i}', pair))} AS c{i - key}_change"
-                for i, pair in enumerate(self.plan.columns, key)
-                if pair.type is ColumnType.NUMBER
-            ),
+            *changes,
             *(f"m{i}" for i, pair in enumerate(self.plan.key) if self.has_form(pair)),
         ]
         return f"SELECT {', '.join(items)} FROM ({fated})"

@@ -220,6 +220,13 @@ def test_output_is_ordered_by_key_with_numbers_by_value_and_empty_first():
     assert [row[1] for row in verdict(old, []).rows] == ["", "-1e1", "07", "10", "9", "9.0", "x", "é"]
 
 
+def test_keys_read_by_value_are_ordered_by_value_beyond_what_doubles_tell_apart():
+    number = ColumnPair("id", 0, 0, ColumnType.NUMBER, by_value=True)
+    old = [f"{key}:a" for key in ("90071992547409921", "90071992547409920", "1.5000000000000001", "1.50")]
+    keys = [row[1] for row in verdict(old, [], key=(number,)).rows]
+    assert keys == ["1.50", "1.5000000000000001", "90071992547409920", "90071992547409921"]
+
+
 def test_a_header_names_key_and_sides_and_stays_unique():
     assert header(Asked((ID,), (NUMBER,))) == ["change", "id", "v_old", "v_new", "v_change"]
     wide = ColumnPair("id", 0, 0, ignore_case=True)

@@ -12,6 +12,7 @@ from decimal import Decimal, localcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
@@ -124,6 +125,14 @@ def test_the_engine_agrees_with_the_judge_when_rows_repeat(case, at):
         return replace(table, rows=(*table.rows, *again))
 
     assert_agrees(replace(case, old=repeated(case.old), new=repeated(case.new)))
+
+
+@given(case=cases())
+@runs(60)
+def test_the_engine_agrees_with_the_judge_as_if_tables_were_wide(case):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffing.sql.WIDE", 0)
+        assert_agrees(case)
 
 
 @st.composite

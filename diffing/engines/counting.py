@@ -11,9 +11,10 @@ from typing import Any
 from diffing.engines.advice import why_so_few
 from diffing.engines.matching import MOST_PAIRS, KeyCounts, Matching
 from diffing.engines.run import Run
-from diffing.engines.sums import PARTS, exact_sum, sum_items
+from diffing.engines.sums import exact_sum, sum_items
 from diffing.errors import EngineError
 from diffing.grammar import ColumnType
+from diffing.plan import ColumnPair
 from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
 
 
@@ -87,7 +88,7 @@ def _columns(run: Run, tally: _Tally, matched: int, rows_file: Path) -> Iterator
     values = _values(run, rows_file)
     for i, pair in enumerate(run.plan.columns):
         changed = tally.codes[i][Cell.DIFFERS]
-        total, unreadable = values.get(i, (None, 0))
+        total, unreadable = values.get(i, ("0" if pair.type is ColumnType.NUMBER else None, 0))
         same = {words: n for code, words in RULE_WORDS.items() if (n := (tally.codes if run.plan.key else tally.matches)[i][code])}
         share = 1 - changed / matched if matched else None
         yield ColumnSummary(pair.name, pair.type, changed, share, same, total, unreadable)
@@ -95,36 +96,35 @@ def _columns(run: Run, tally: _Tally, matched: int, rows_file: Path) -> Iterator
 
 def _values(run: Run, rows_file: Path) -> dict[int, tuple[str | None, int]]:
     """Per number or date column: the sum of its changes, and how many differing cells don't read."""
-    typed = [(i, pair) for i, pair in enumerate(run.plan.columns) if pair.type is not ColumnType.TEXT]
-    if not typed:
-        return {}
-    items = [item for i, pair in typed for item in _value_items(run, i, pair.type)]
-    found = run.execute(f"SELECT {', '.join(items)} FROM read_parquet({run.sql.bind(str(rows_file))})").fetchone() or ()
-    values = {}
-    for (i, pair), row in zip(typed, _cut(found, PARTS + 1), strict=True):
-        values[i] = (exact_sum(*row[:PARTS]) if pair.type is ColumnType.NUMBER else None, int(row[PARTS] or 0))
+    values: dict[int, tuple[str | None, int]] = {}
+    file = run.sql.bind(str(rows_file))
+    for pair, at in run.sql.rule_groups():
+        if pair.type is not ColumnType.TEXT:
+            for i, *sums, unreadable in run.execute(_value_query(run, pair, at, file)).fetchall():
+                values[i] = (exact_sum(*sums) if sums else None, int(unreadable or 0))
     return values
 
 
-def _value_items(run: Run, i: int, type_: ColumnType) -> list[str]:
-    if type_ is ColumnType.NUMBER:
-        return [*sum_items(run.sql, f"c{i}_change"), _unreadable(run, i, f"c{i}_change IS NULL AND ")]
-    return [*["NULL"] * PARTS, _unreadable(run, i, "")]
+def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> str:
+    """SQL for the columns `at`, which have one rule: position, parts of the sum of changes, unreadable cells."""
+    number = pair.type is ColumnType.NUMBER
+    sums = "".join(f", {item}" for item in sum_items(run.sql, "x")) if number else ""
+    lists = {"i": map(str, at), "a": (f"c{i}_old" for i in at), "b": (f"c{i}_new" for i in at)}
+    if number:
+        lists["x"] = (f"c{i}_change" for i in at)
+    long = ", ".join(f"unnest([{', '.join(names)}]) AS {name}" for name, names in lists.items())
+    unreadable = _unreadable(run, pair, "x IS NULL AND " if number else "")
+    return f"SELECT i{sums}, {unreadable} FROM (SELECT {long} FROM read_parquet({file})) GROUP BY i"
 
 
-def _unreadable(run: Run, i: int, only: str) -> str:
-    """SQL that counts the cells of a column that don't read as its type."""
-    pair, sql = run.plan.columns[i], run.sql
+def _unreadable(run: Run, pair: ColumnPair, only: str) -> str:
+    """SQL that counts the cells a and b of a column that don't read as its type."""
     counts = []
-    for side, format_ in (("old", pair.old_format), ("new", pair.new_format)):
-        cell = f"({sql.normal(f'c{i}_{side}', pair)})"
-        reads = sql.is_number(cell) if pair.type is ColumnType.NUMBER else f"{sql.instant(cell, format_)} IS NOT NULL"
+    for name, format_ in (("a", pair.old_format), ("b", pair.new_format)):
+        cell = f"({run.sql.normal(name, pair)})"
+        reads = run.sql.is_number(cell) if pair.type is ColumnType.NUMBER else f"{run.sql.instant(cell, format_)} IS NOT NULL"
         counts.append(f"count(*) FILTER (WHERE {only}{cell} IS NOT NULL AND NOT ({reads}))")
     return " + ".join(counts)
-
-
-def _cut(row: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [row[at : at + size] for at in range(0, len(row), size)]
 
 
 def _key_same_by_rule(run: Run, tally: _Tally) -> Mapping[str, int]:

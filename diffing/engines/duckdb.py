@@ -48,6 +48,7 @@ DUCKDB = Spelling(
     finite=lambda double: f"isfinite({double})",
     utc=lambda text: f"regexp_replace(CAST(TRY_CAST({text} AS TIMESTAMPTZ) AS VARCHAR), '[+]00$', 'Z')",
     strptime=lambda text, format_: f"try_strptime({text}, {format_})",
+    each=lambda a, b, name, body: f"list_transform(list_zip({a}, {b}), lambda {name}: {body})",
     let=lambda name, value, body: f"list_transform([{value}], lambda {name}: {body})[1]",
 )
 

@@ -77,7 +77,9 @@ def _by_value(result: Result, column: str) -> ValueCounts:
 
 def overview(job: Job, result: Result) -> None:
     """What became of the rows, which columns changed, and how the numbers moved."""
-    draw(result, charts.rows_chart(result.summary), "rows")
+    rows = charts.rows_chart(result.summary)
+    rows.figure.update_xaxes(range=[0, result.summary.differing_rows + result.summary.unchanged])
+    draw(result, rows, "rows")
     panels = list(_panels(job, result))
     if not panels:
         return

@@ -52,7 +52,7 @@ def answer(summary: Summary) -> str:
         return f"No row differs. {same}" if summary.differs else f"Nothing differs. {same}"
     parts = [_counted(change, getattr(summary, change)) for change in (Change.CHANGED, Change.ADDED, Change.REMOVED)]
     verb = "differs" if summary.differing_rows == 1 else "differ"
-    same = f"{summary.unchanged:,} {'is' if summary.unchanged == 1 else 'are'} the same."
+    same = f"{summary.unchanged:,} {'is' if summary.unchanged == 1 else 'are'} the same." if summary.unchanged else "No row is the same."
     return f"<b>{number(summary.differing_rows)} {verb}</b>: {', '.join(filter(None, parts))}. {same}"
 
 
@@ -62,17 +62,13 @@ def _counted(change: Change, n: int) -> str:
 
 def style() -> None:
     """The few rules of our own that the pages need; colours come from the theme and the fates."""
-    light, dark = (st.get_option(f"theme.{mode}.primaryColor") or fallback for mode, fallback in (("light", "#2456c8"), ("dark", "#7aa2f7")))
+    light, dark = (st.get_option(f"theme.{mode}.primaryColor") or fallback for mode, fallback in (("light", "#5B52C9"), ("dark", "#7168DC")))
     fates = "".join(
         f".df-{each}{{background:{tint(each)};border-radius:4px;padding:.05em .3em;white-space:nowrap}}"
         f".df-edge-{each}{{border-left:3px solid {COLOURS[each]};padding-left:.6rem}}"
         for each in TINTS
     )
-    pills = "".join(
-        f".st-key-fates [role=group]>:nth-child({i}),.st-key-fates button:nth-of-type({i}){{box-shadow:inset 3px 0 0 {COLOURS[each]}}}"
-        for i, each in enumerate(TINTS, 1)
-    )
-    st.html(f"<style>{fates}{pills}{RULES.replace('LIGHT', light).replace('DARK', dark)}</style>")
+    st.html(f"<style>{fates}{RULES.replace('LIGHT', light).replace('DARK', dark)}</style>")
 
 
 RULES = """
@@ -80,14 +76,14 @@ RULES = """
 .df-quiet{opacity:.72;font-size:.9rem;margin:0}
 .df-none{opacity:.5}
 .df-note{border-left:3px solid #E69F00;background:#E69F001a;border-radius:4px;padding:.45rem .8rem;font-size:.92rem;margin:0 0 .35rem}
-.df-cellular,.df-state{margin:0;font-variant-numeric:tabular-nums;white-space:nowrap}
+.df-cellular,.df-state{margin:0;font-size:.92rem;font-variant-numeric:tabular-nums;white-space:nowrap}
 .df-state::before{content:"";display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.5em;background:#9e9e9e}
 .df-state-done::before{background:#009E73}.df-state-failed::before{background:#D55E00}
 .df-state-running::before,.df-state-queued::before{background:#0072B2}
 .df-big{font-size:1.25rem;margin:0}
 .df-question{font-weight:600;font-size:.95rem;margin:0;overflow-wrap:anywhere}
 a.df-download{display:inline-block;box-sizing:border-box;width:100%;text-align:center;padding:.42rem 1rem;border-radius:.5rem;font-weight:600;
- text-decoration:none!important;white-space:nowrap;background:light-dark(LIGHT,DARK);color:light-dark(#fff,#10131a)!important}
+ text-decoration:none!important;white-space:nowrap;background:light-dark(LIGHT,DARK);color:#fff!important}
 a.df-download:hover{filter:brightness(1.1)} a.df-download:focus-visible{outline:2px solid currentColor;outline-offset:2px}
 a.df-form{display:block;padding:.3rem 0;text-decoration:none!important;color:light-dark(LIGHT,DARK)!important}
 a.df-form span{opacity:.7;color:light-dark(#31333f,#fafafa)}

@@ -20,7 +20,7 @@ from diffing.sources import Format, Source
 from diffing.store import in_words
 from diffing.uploads import Upload
 from pages.components.fates import number, plain
-from pages.components.files_draft import FILES, change, draft, entered, owner, put, subject, synced
+from pages.components.files_draft import change, draft, entered, owner, put, subject, synced
 
 Found = TypeVar("Found")
 Waiting = list["Future[object]"]

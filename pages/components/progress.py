@@ -14,6 +14,8 @@ ENDED = {
     JobState.CANCELLED: "This comparison was cancelled.",
     JobState.INTERRUPTED: "This comparison was interrupted.",
 }
+STAGES = {"cancelling identical rows": "setting identical rows aside"}
+"""Stages whose names could be misread beside a button that cancels."""
 PATIENCE = 0.4
 """Seconds that a page waits for a job that may be done at once, before it shows progress."""
 
@@ -46,7 +48,7 @@ def running(id_: JobId) -> None:
 def _said(job: Job) -> str:
     if job.state is JobState.QUEUED:
         return f"Waiting: number {job.position} in the queue"
-    return f"{plain(job.stage.capitalize())} · {job.share:.0%} · {elapsed(job.elapsed or 0)}"
+    return f"{plain(STAGES.get(job.stage, job.stage).capitalize())} · {job.share:.0%} · {elapsed(job.elapsed or 0)}"
 
 
 def elapsed(seconds: float) -> str:
@@ -66,9 +68,8 @@ def ago(seconds: float) -> str:
 
 def ended(job: Job) -> None:
     """Why there is no result, and what to do."""
-    failed = job.state is JobState.FAILED
-    what = [f"**{ENDED[job.state]}**", plain(job.message), plain(job.hint)]
-    (st.error if failed else st.info)("\n\n".join(filter(None, what)), icon=None)
+    show = st.error if job.state is JobState.FAILED else st.info
+    show("\n\n".join(filter(None, (f"**{plain(job.message or ENDED[job.state])}**", plain(job.hint)))))
     ways_on(job, primary="Run again")
 
 

@@ -112,7 +112,7 @@ def _per_column(question: Question, plan: Plan) -> None:
     pairs = _pairs(question, plan)
     table = pd.DataFrame([_row(pair, choices, plan) for pair in pairs])
     hidden = {CASE: choices.ignore_case is True, SPACE: choices.ignore_space is True, TYPE: choices.text, TOLERANCE: choices.text or question.keyless}
-    hidden[DATES] = choices.text or not any(table[TYPE] == ColumnType.DATE) and not (choices.old_formats or choices.new_formats)
+    hidden[DATES] = choices.text or (not any(table[TYPE] == ColumnType.DATE) and not (choices.old_formats or choices.new_formats))
     st.data_editor(
         table,
         key=key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unicodedata import bidirectional
 from urllib.parse import urlencode
 
 import numpy as np
@@ -29,8 +30,12 @@ MOST_DELTAS = 4
 MOST_LETTERS = 90
 LEAST_ROWS = 20
 HEIGHT = 460
-NONE, CHANGED, ADDED, REMOVED = range(4)
-STYLES = np.array(["", *(f"background-color: {tint(change)}" for change in (Change.CHANGED, Change.ADDED, Change.REMOVED))], dtype=object)
+LEFT_TO_RIGHT = "\u200e"
+NONE, CHANGED, ADDED, REMOVED, SIGNED = range(5)
+"""What a cell looks like; SIGNED comes on top, for the sign of a row."""
+_FILLS = [f"background-color: {tint(change)}" for change in (Change.CHANGED, Change.ADDED, Change.REMOVED)]
+_SIGNS = [f"{fill}; color: {COLOURS[change]}; font-weight: bold" for fill, change in zip(_FILLS, FATES, strict=True)]
+STYLES = np.array(["", *_FILLS, "", *_SIGNS], dtype=object)
 WORDS = {
     Test.EQUALS: "is",
     Test.CONTAINS: "contains",
@@ -120,7 +125,7 @@ def _section(job: Job, result: Result) -> None:
 
 def _filters(result: Result, view: View, fates: Mapping[Change, int]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
-        _fate_pills(view, fates)
+        _fate_pills(result, view, fates)
         _changed_columns(result, view)
         _search(view)
         with st.popover("+ Condition", width="content"):
@@ -146,8 +151,10 @@ def _change(view: View, key: str, part: str) -> None:
     show(replace(view, filter=replace(view.filter, **{part: value if isinstance(value, str) else tuple(value)}), number=1))
 
 
-def _fate_pills(view: View, fates: Mapping[Change, int]) -> None:
-    shown = {str(change): change for change in FATES}
+def _fate_pills(result: Result, view: View, fates: Mapping[Change, int]) -> None:
+    shown = {str(change): change for change in FATES if getattr(result.summary, change) or change in view.filter.changes}
+    edges = (f".st-key-fates button:nth-of-type({i}){{border-left:3px solid {COLOURS[each]}}}" for i, each in enumerate(shown.values(), 1))
+    st.html(f"<style>{''.join(edges)}</style>")
     st.pills(
         "Fate",
         list(shown),
@@ -376,7 +383,7 @@ def _deltas(shown: Page, plan: Plan) -> set[int]:
 
 def _line(each: Row, deltas: set[int]) -> tuple[list[str], list[int]]:
     alone = {Change.ADDED: ADDED, Change.REMOVED: REMOVED}.get(each.change, NONE)
-    texts, codes = [SIGNS[each.change]], [alone or CHANGED]
+    texts, codes = [SIGNS[each.change]], [SIGNED + (alone or CHANGED)]
     for pair in each.key:
         texts.append(_text(pair, each.change, differs=pair.code is None))
         codes.append(alone)
@@ -408,8 +415,10 @@ def _brief(text: str | None, other: str | None) -> str:
 
 
 def _cut(text: str) -> str:
+    """A cell on one line, not too long. The grid draws text that runs from the right beside its cell, unless a mark leads it."""
     line = text.replace("\r\n", "⏎").replace("\n", "⏎").replace("\r", "⏎")
-    return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…"
+    lead = LEFT_TO_RIGHT if line and bidirectional(line.strip()[:1] or " ") in ("R", "AL") else ""
+    return lead + (line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…")
 
 
 def _signed(change: str | None) -> str:
@@ -440,7 +449,7 @@ def _help(column: str, name: str) -> str | None:
 def _width(cells: Sequence[str], name: str) -> int:
     """Pixels for the longest text of a column, within reason."""
     longest = max((len(cell) for cell in cells), default=0)
-    return min(max(int(longest * 7.2) + 20, len(name) * 8 + 34, 60), 380)
+    return min(max(int(longest * 6.7) + 18, int(len(name) * 7.2) + 24, 50), 380)
 
 
 def _pager(view: View, at: int, pages: int, size: int, total: int) -> None:

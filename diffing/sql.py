@@ -46,7 +46,7 @@ class Spelling:
     finite: Callable[[str], str]
     """Whether a double is neither infinite nor NaN."""
     utc: Callable[[str], str]
-    """A text with an offset as a canonical instant, ending in Z; NULL if it is none."""
+    """An instant as canonical text, ending in Z."""
     strptime: Callable[[str, str], str]
     """A text read by a format, as a timestamp; NULL if it does not read."""
     each: Callable[[str, str, str, str], str]
@@ -115,12 +115,21 @@ class Sql:
         local = self.spelling.matches(text, _quoted(grammar.LOCAL_TIMESTAMP))
         absolute = self.spelling.matches(text, _quoted(grammar.OFFSET_TIMESTAMP))
         iso = (
-            f"CASE WHEN {local} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS VARCHAR)"
-            f" WHEN {absolute} THEN {self.spelling.utc(text)} END"
+            f"CASE WHEN {text} LIKE '0000%' THEN NULL"
+            f" WHEN {local} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS VARCHAR)"
+            f" WHEN {absolute} THEN {self.spelling.utc(f'TRY_CAST({text} AS TIMESTAMPTZ)')} END"
         )
-        if format_ is None:
-            return iso
-        return f"coalesce(CAST({self.spelling.strptime(text, self.bind(format_))} AS VARCHAR), {iso})"
+        return iso if format_ is None else f"coalesce({self._by_format(text, format_)}, {iso})"
+
+    def _by_format(self, text: str, format_: str) -> str:
+        """The same for a named format. It is held to what it says: no spaces it has not, four digits for %Y."""
+        spaces = r"^[ \t]|[ \t]$" if " " in format_ else r"[ \t]"
+        held = f"NOT {self.spelling.contains(text, _quoted(spaces))}"
+        if "%Y" in format_:
+            held += f" AND {self.spelling.contains(text, _quoted('[0-9]{4}'))}"
+        read = self.spelling.strptime(text, self.bind(format_))
+        written = self.spelling.utc(read) if "%z" in format_ else f"CAST({read} AS VARCHAR)"
+        return f"CASE WHEN {held} THEN {written} END"
 
     # --- keys ------------------------------------------------------------------------------------
 
@@ -216,7 +225,8 @@ class Sql:
     def _near_doubles(self, a: str, b: str, pair: ColumnPair) -> str:
         """The same for other numbers, in doubles; where their rounding could decide, not near."""
         x, y = _as_double(a), _as_double(b)
-        near = f"abs({x} - {y}) + 4.5e-16 * greatest(abs({x}), abs({y})) <= {_bound(x, y, pair)}"
+        bound = _bound(x, y, pair)
+        near = f"{bound} > 0 AND abs({x} - {y}) + 4.5e-16 * greatest(abs({x}), abs({y})) <= {bound}"
         if pair.tolerance is not None:
             return near
         forms = self.canonical_number(a), self.canonical_number(b)
@@ -309,7 +319,9 @@ class Sql:
         if pair.type is not ColumnType.NUMBER:
             return f"{cell} ASC NULLS FIRST"
         number = f"CASE WHEN {self.is_number(cell)} THEN TRY_CAST({cell} AS DOUBLE) END"
-        exact = f"CASE WHEN {self.fits(cell)} THEN TRY_CAST({cell} AS {DECIMAL}) END"
+        exact = f"TRY_CAST({cell} AS {DECIMAL})"
+        if not pair.by_value:
+            exact = f"CASE WHEN {self.fits(cell)} THEN {exact} END"
         return f"{cell} IS NOT NULL, {number} ASC NULLS LAST, {exact} ASC NULLS LAST, {cell} ASC NULLS FIRST"
 
     # --- statements ------------------------------------------------------------------------------

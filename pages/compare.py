@@ -60,18 +60,30 @@ def chosen_files(waiting: files.Waiting) -> tuple[Source, Source] | None:
     if error:
         files.shown_error(error)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        key = synced("way", "metric" if subject() else "files")
-        st.segmented_control(
-            "Way in", list(WAYS), key=key, required=True, format_func=WAYS.get, label_visibility="collapsed", on_change=entered(key, turn_to)
-        )
+        choose_way()
         if subject():
             choose_metric()
+        else:
+            files.swap_button()
     if subject():
         return files.metric_files(waiting)
     pair = files.two_uploads(waiting)
     if not any(draft().uploads):
         newcomers()
     return pair
+
+
+def choose_way() -> None:
+    key = synced("way", "metric" if subject() else "files")
+    st.segmented_control(
+        "Way in",
+        list(WAYS),
+        key=key,
+        required=True,
+        format_func=WAYS.get,
+        label_visibility="collapsed",
+        on_change=entered(key, turn_to),
+    )
 
 
 def turn_to(way: str) -> None:
@@ -118,12 +130,13 @@ def newcomers() -> None:
 
 def ask(old: Source, new: Source, waiting: files.Waiting) -> None:
     """What was found out, the choices, and the button."""
-    plan = plan_of(replace(draft(), choices=fitting(draft().choices, old, new)), old, new)
+    plan, problem = plan_of(replace(draft(), choices=fitting(draft().choices, old, new)), old, new)
     if plan is None:
+        files.shown_error(problem)
         rules_columns.renames(old, new, waiting)
         return
     question = rules_key.settled(old, new, waiting)
-    plan = plan_of(question, old, new) or plan
+    plan, problem = plan_of(question, old, new)
     left, right = st.columns(2, gap="medium")
     with left:
         rules_key.key(question, plan, waiting)
@@ -132,25 +145,26 @@ def ask(old: Source, new: Source, waiting: files.Waiting) -> None:
         rules_columns.renames(old, new, waiting)
     with st.expander(f"Rules :gray[· {plain(rules_table.in_words(question.choices))}]", key="rules"):
         rules_table.rules(question, plan)
-    start(question)
+    start(question, problem)
 
 
-def plan_of(question: Question, old: Source, new: Source) -> Plan | None:
-    """What would be compared; if that can't be, say why, and plan without what stands in the way."""
-    try:
-        return make_plan(old, new, question.choices)
-    except PlanError as error:
-        if ("plan", error.message) not in st.session_state.setdefault("told", set()):
-            files.shown_error(error)
-    try:
-        return make_plan(old, new, Choices(rename=question.choices.rename))
-    except PlanError:
-        return None
+def plan_of(question: Question, old: Source, new: Source) -> tuple[Plan | None, PlanError | None]:
+    """What would be compared, without what stands in the way; and that."""
+    problem = None
+    for choices in (question.choices, Choices(rename=question.choices.rename)):
+        try:
+            return make_plan(old, new, choices), problem
+        except PlanError as error:
+            problem = problem or error
+    return None, problem
 
 
-def start(question: Question) -> None:
-    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        if not st.button("Compare", type="primary", icon=":material/compare_arrows:", disabled=bool(rules_table.mistakes())):
+def start(question: Question, problem: PlanError | None) -> None:
+    if problem:
+        files.shown_error(problem)
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        wrong = bool(problem or rules_table.mistakes())
+        if not st.button("Compare", type="primary", icon=":material/compare_arrows:", disabled=wrong):
             return
     try:
         job = services().jobs.submit(question, owner=owner())

@@ -275,3 +275,19 @@ def test_without_a_key_and_without_any_suggestion_the_user_is_asked(tmp_path):
     with pytest.raises(PlanError, match="names their rows") as error:
         prepare(old, new, Choices(), workdir=tmp_path)
     assert "--no-key" in error.value.hint
+
+
+# --- dates ---------------------------------------------------------------------------------------
+
+
+def test_a_named_format_is_held_to_what_it_says(tmp_path):
+    old = "k,d\na,05.01.2024\nb, 05.01.2024\nc,5.1.24\nd,5.1.2024\ne,05.01.2024 \n"
+    new = "k,d\na,2024-01-05\nb,2024-01-05\nc,0024-01-05\nd,2024-01-05\ne,05.01.2024\n"
+    found = compare_texts(old, new, tmp_path, key=("k",), old_formats={"d": "%d.%m.%Y"}, new_formats={"d": "%d.%m.%Y"})
+    assert [row["k"] for row in found.rows] == ["b", "c", "e"]
+
+
+def test_a_named_format_with_an_offset_reads_instants(tmp_path):
+    formats = {"old_formats": {"d": "%Y-%m-%dT%H:%M:%S%z"}}
+    found = compare_texts("k,d\na,2024-01-05T10:00:00+0200\n", "k,d\na,2024-01-05T08:00Z\n", tmp_path, key=("k",), **formats)
+    assert found.same_by_rule == {"d": {"dates by value": 1}}

@@ -104,7 +104,7 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         m.setattr(grammar, "NUMBER", r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?"),
     )[0],
     "time of day": lambda m: sql(m, "instant", "AS TIMESTAMP) AS VARCHAR", "AS DATE) AS VARCHAR"),
-    "offset": lambda m: spelled(m, utc=lambda text: f"CAST(TRY_CAST(left({text}, 16) AS TIMESTAMP) AS VARCHAR) || 'Z'"),
+    "offset": lambda m: sql(m, "instant", "AS TIMESTAMPTZ) AS VARCHAR", "AS TIMESTAMP) AS VARCHAR"),
     "null matches no null": lambda m: sql(m, "same_key", "IS NOT DISTINCT FROM", "="),
     "keys ignore case": lambda m: m.setattr(Sql, "same_key", _lower_keys(Sql.same_key)),
     "paired by rank": lambda m: m.setattr(matching, "MOST_PAIRS", 0),

@@ -10,7 +10,7 @@ import streamlit as st
 from diffing.charts import COLOURS, EMPTY, SIGNS
 from diffing.result import Change, Summary
 
-TINTS = {Change.CHANGED: "2e", Change.ADDED: "24", Change.REMOVED: "24"}
+TINTS = {Change.CHANGED: "42", Change.ADDED: "33", Change.REMOVED: "33"}
 """How much of a fate's colour is behind text, as the alpha of a hex colour: right in light and in dark."""
 MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'@/])")
 

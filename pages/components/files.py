@@ -74,44 +74,27 @@ def come_back_for(waiting: Waiting) -> None:
 
 def two_uploads(waiting: Waiting) -> tuple[Source, Source] | None:
     """Ask for two files. None until both are there and can be read."""
-    left, middle, right = st.columns([20, 1, 20], gap="small", vertical_alignment="top")
+    left, right = st.columns(2, gap="medium")
     with left:
         old = _slot("old", waiting)
-    with middle.container(horizontal_alignment="center"):
-        _swap_button()
     with right:
         new = _slot("new", waiting)
     return (old, new) if old and new else None
 
 
-def _swap_button() -> None:
-    """Between the two slots, level with their titles."""
-    st.button(
-        "Swap",
-        key="swap",
-        icon=":material/swap_horiz:",
-        type="tertiary",
-        help="Swap old and new",
-        disabled=not any(draft().uploads),
-        on_click=lambda: put(swapped(draft())),
-    )
+def swap_button() -> None:
+    if any(draft().uploads):
+        st.button("Swap old and new", key="swap", icon=":material/swap_horiz:", type="tertiary", on_click=lambda: put(swapped(draft())))
 
 
 def _slot(side: str, waiting: Waiting) -> Source | None:
-    with st.container(border=True, key=f"slot_{side}"):
-        upload = _upload(side)
-        if upload is None:
-            _title(side)
-            _drop(side)
-            return None
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            _title(side)
-            st.button("Replace", key=f"replace_{side}", type="tertiary", icon=":material/close:", on_click=_empty, args=(side,))
-        return _card(side, upload.name, lambda choice: inspector().uploaded(upload, choice), waiting)
-
-
-def _title(side: str) -> None:
-    st.markdown(f"**{TITLES[side].upper()}** :gray[· {MEANINGS[side]}]", width="content")
+    upload = _upload(side)
+    with st.container(border=True, key=f"slot_{side}", gap="xsmall"):
+        if upload:
+            return _card(side, upload.name, lambda choice: inspector().uploaded(upload, choice), waiting)
+        st.markdown(f"**{side.upper()}** :gray[· {MEANINGS[side]}]")
+        _drop(side)
+    return None
 
 
 def _upload(side: str) -> Upload | None:
@@ -188,9 +171,9 @@ def metric_files(waiting: Waiting) -> tuple[Source, Source] | None:
 
 def _metric_file(side: str, metric: Metric, waiting: Waiting) -> Source | None:
     path = {"old": metric.old, "new": metric.new}[side]
-    with st.container(border=True, key=f"slot_{side}"):
-        _title(side)
+    with st.container(border=True, key=f"slot_{side}", gap="xsmall"):
         if side in metric.missing:
+            st.markdown(f"**{side.upper()}** :gray[· {MEANINGS[side]}]")
             st.warning(f"**Missing:** {plain(metric.shown(side))}  \nPut the file there, or correct the entry in the registry.")
             return None
         return _card(side, path.name, lambda choice: inspector().registered(path, choice), waiting, dated=True)
@@ -228,8 +211,11 @@ def demo_progress(making: Future[object]) -> None:
 
 def _card(side: str, name: str, open_: Callable[[DialectChoice], Source], waiting: Waiting, *, dated: bool = False) -> Source | None:
     """A file: its name, what is in it, how it is read, its first rows. None if it can't be read."""
-    st.markdown(f"##### {plain(name)}", text_alignment="left")
-    facts = st.empty()
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.markdown(f"**{side.upper()}** · **{plain(name)}**", width="content")
+        if not dated:
+            st.button("Replace", key=f"replace_{side}", type="tertiary", icon=":material/close:", on_click=_empty, args=(side,))
+    about = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     try:
         with st.spinner(f"Reading {plain(name)} …", show_time=True):
             source = open_(_choice(side))
@@ -238,12 +224,13 @@ def _card(side: str, name: str, open_: Callable[[DialectChoice], Source], waitin
         _spelling(side, None)
         return None
     found = known(inspector().looked_at(source), waiting, source.size)
-    facts.caption(" · ".join(_facts(source, found, dated)))
+    with about:
+        st.caption(" · ".join(_facts(source, found, dated)), width="content")
+        if source.format is Format.CSV:
+            _spelling(side, source)
     _preview(source, name)
     if found and found.bad_lines:
         _bad_lines(found)
-    if source.format is Format.CSV:
-        _spelling(side, source)
     return source
 
 
@@ -265,7 +252,7 @@ def _preview(source: Source, name: str) -> None:
         st.caption("The file has no rows.")
         return
     table = pd.DataFrame([row[:WIDEST] for row in rows], columns=names, dtype=object)
-    st.dataframe(table, hide_index=True, row_height=29, height=29 * (len(rows) + 1) + 3, alt=f"First rows of {name}")
+    st.dataframe(table, hide_index=True, row_height=29, height="content", alt=f"First rows of {name}")
     if len(source.columns) > WIDEST:
         st.caption(f"The first {WIDEST} of {len(source.columns):,} columns are shown.")
 
@@ -303,11 +290,11 @@ def _read_as(source: Source | None) -> str:
     if source is None:
         return "Change how it is read"
     dialect = source.dialect
-    words = [WORDS.get(dialect.delimiter, dialect.delimiter) + "-separated", dialect.encoding.upper()]
-    words.append("with header" if dialect.header else "no header")
+    words = [WORDS.get(dialect.delimiter, dialect.delimiter).capitalize(), dialect.encoding.upper()]
+    words.append("header" if dialect.header else "no header")
     if dialect.skip_rows:
         words.append(f"{number(dialect.skip_rows, 'line')} skipped")
-    return plain(", ".join(words[:1]).capitalize() + ", " + ", ".join(words[1:]))
+    return plain(", ".join(words))
 
 
 def _asked(side: str, source: Source | None, field: str, label: str, names: dict, *, own: bool = False) -> None:

@@ -56,7 +56,7 @@ def key(question: Question, plan: Plan, waiting: Waiting) -> None:
         names,
         key=chosen,
         label_visibility="collapsed",
-        placeholder="Whole rows are compared. Choose columns that name each row …" if question.keyless else "Looking for the columns that name each row …",
+        placeholder="Whole rows are compared" if question.keyless else "Looking for the columns that name each row …",
         on_change=entered(chosen, take),
     )
     _how_sure(question, plan, waiting)

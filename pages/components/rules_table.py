@@ -26,7 +26,8 @@ BAD_LINES = {
     BadLines.FILL: "Fill short ones with empty cells",
     BadLines.SKIP: "Leave them out",
 }
-NAME, USE, TYPE, TOLERANCE, CASE, SPACE, DATES = "Column", "Use", "Compare as", "Tolerance", "Ignore case", "Ignore spaces", "Dates are written"
+NAME, USE, TYPE, TOLERANCE = "Column", "Use", "Compare as", "Tolerance"
+CASE, SPACE, DATES = "Ignore case", "Ignore spaces", "Dates are written"
 ARROW = " → "
 
 
@@ -153,11 +154,17 @@ def _config() -> dict[str, Any]:
     return {
         NAME: of.TextColumn(disabled=True, pinned=True, width="medium"),
         USE: of.SelectboxColumn(options=[COMPARE, KEY, IGNORE], required=True, help="Key columns say which row is which."),
-        TYPE: of.SelectboxColumn(options=[*map(str, ColumnType)], required=True, help="Numbers and dates are compared by value, text to the character."),
-        TOLERANCE: of.TextColumn(help="0.01 in the column's own unit, 0.1% of the larger number, or 0 for exactly. Empty: 1e-9 of the larger number."),
+        TYPE: of.SelectboxColumn(
+            options=[*map(str, ColumnType)], required=True, help="Numbers and dates are compared by value, text to the character."
+        ),
+        TOLERANCE: of.TextColumn(
+            help="0.01 in the column's own unit, 0.1% of the larger number, or 0 for exactly. Empty: 1e-9 of the larger number."
+        ),
         CASE: of.CheckboxColumn(help="Berlin is BERLIN."),
         SPACE: of.CheckboxColumn(help="Blanks, tabs and no-break spaces around the value."),
-        DATES: of.TextColumn(help="If not as 2024-01-31: %d.%m.%Y in both files, or %d.%m.%Y → %m/%d/%y in the old and in the new one."),
+        DATES: of.TextColumn(
+            help="If not as 2024-01-31: %d.%m.%Y in both files, or %d.%m.%Y → %m/%d/%y in the old and in the new one."
+        ),
     }
 
 

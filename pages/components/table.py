@@ -34,7 +34,7 @@ LEFT_TO_RIGHT = "\u200e"
 NONE, CHANGED, ADDED, REMOVED, SIGNED = range(5)
 """What a cell looks like; SIGNED comes on top, for the sign of a row."""
 _FILLS = [f"background-color: {tint(change)}" for change in (Change.CHANGED, Change.ADDED, Change.REMOVED)]
-_SIGNS = [f"{fill}; color: {COLOURS[change]}; font-weight: bold" for fill, change in zip(_FILLS, FATES, strict=True)]
+_SIGNS = [f"background-color: {COLOURS[change]}80; font-weight: bold" for change in FATES]
 STYLES = np.array(["", *_FILLS, "", *_SIGNS], dtype=object)
 WORDS = {
     Test.EQUALS: "is",

@@ -200,13 +200,14 @@ class _Check:
         quote = re.escape(self.quote)
         self.quoted_run = re.compile(quote + b"[^" + quote + b"]*" + quote) if quote else None
         self.reader = RecordReader(self.delimiter, self.quote)
-        if not _same_for_all_readers(self.body):
-            self._start_copy()
+        self.end_before = _end_of_skipped_lines(self.body) if self.body.offset else b""
 
     def look_at(self, chunk: bytes, last: bool) -> None:
         """Take in a chunk; what is left of it (a record that goes on) is put before `rest`."""
         if not self.line_end:
-            self.line_end = self.reader.first_line_end(chunk)
+            self.line_end = self.reader.first_line_end(chunk) or self.end_before or b"\n"
+            if self.end_before not in (b"", self.line_end):
+                self._start_copy()
         if not self._plain(chunk, last):
             self._careful(chunk, last)
         self.offset += len(chunk)
@@ -336,18 +337,18 @@ class _Check:
             self.copy.close()
 
 
-def _same_for_all_readers(body: Body) -> bool:
-    """Whether what stands before the first record can be skipped as so many lines."""
+def _end_of_skipped_lines(body: Body) -> bytes | None:
+    """How the lines before the first record end; None if they can't be skipped as so many lines by all readers."""
     with body.path.open("rb") as file:
         before = file.read(body.offset)
-    if before == codecs.BOM_UTF8:
-        return False
-    if before.count(b"\n") != body.line - 1 or b"\r" in before.replace(b"\r\n", b"\n"):
-        return False
-    delimiter, quote = body.dialect.delimiter.encode(), body.dialect.quote.encode()
-    if not quote or quote not in before:
-        return True
-    return body.line == 2 and RecordReader(delimiter, quote).regular(before.removeprefix(codecs.BOM_UTF8))
+    crlf, delimiter, quote = before.count(b"\r\n"), body.dialect.delimiter.encode(), body.dialect.quote.encode()
+    if before == codecs.BOM_UTF8 or before.count(b"\n") != body.line - 1:
+        return None
+    if before.count(b"\r") != crlf or crlf not in (0, body.line - 1):
+        return None
+    if quote and quote in before and (body.line != 2 or not RecordReader(delimiter, quote).regular(before.removeprefix(codecs.BOM_UTF8))):
+        return None
+    return b"\r\n" if crlf else b"\n"
 
 
 def _copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
@@ -434,12 +435,12 @@ class RecordReader:
         return len(self.delimiter) == 1 and self.plain.fullmatch(data) is not None
 
     def first_line_end(self, data: bytes) -> bytes:
-        """What ends the first record that has an end; LF if none has."""
+        """What ends the first record that has an end; nothing if none has."""
         for record in self.read(data, last=True):
             found = self.line_end.search(data, record.end - 2 if record.end > 1 else 0, record.end)
             if found:
                 return found[0]
-        return b"\n"
+        return b""
 
     def read(self, data: bytes, last: bool) -> Iterator[Record]:
         """The records of `data`; stops before one that may go on in later data unless `last`."""

@@ -272,7 +272,8 @@ class Sql:
             numbers = [i for i, pair in enumerate(self.plan.columns) if pair.type is ColumnType.NUMBER]
             each = (self.number_change(f"a{first + i}", f"b{first + i}", self.plan.columns[i]) for i in numbers)
             return [], [f"{_if_shown(change)} AS c{i}_change" for i, change in zip(numbers, each, strict=True)]
-        lists, items = [], {}
+        lists: list[str] = []
+        items: dict[int, str] = {}
         for n, (pair, at) in enumerate(self.rule_groups()):
             if pair.type is ColumnType.NUMBER:
                 change = self.spelling.each(*self._cell_lists(at), "z", self.number_change("z[1]", "z[2]", pair))

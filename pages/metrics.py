@@ -92,11 +92,13 @@ def table(metrics: dict[str, Metric]) -> None:
 def row(metric: Metric, job: Job | None) -> None:
     with st.container(border=True, key=f"metric_{metric.id}"):
         name, old, new, last, buttons = st.columns(WIDTHS, vertical_alignment="center")
-        name.markdown(f"**{plain(metric.title)}**  \n:gray[:small[{_key(metric)}]]", help=plain(metric.description) or None)
+        with name.container(gap=None):
+            st.markdown(f"**{plain(metric.title)}**", help=plain(metric.description) or None)
+            st.markdown(f":gray[:small[{_key(metric)}]]")
         old.markdown(_file(metric, "old"))
         new.markdown(_file(metric, "new"))
-        with last:
-            _last(job)
+        with last.container(gap=None):
+            _last(metric, job)
         with buttons.container(horizontal=True, horizontal_alignment="right", gap="small"):
             _ways_on(metric)
 
@@ -115,11 +117,12 @@ def _file(metric: Metric, side: str) -> str:
     return f"{plain(found.name)}  \n:gray[:small[{in_words(stat.st_size)} · {date}]]"
 
 
-def _last(job: Job | None) -> None:
+def _last(metric: Metric, job: Job | None) -> None:
     if job is None:
         st.markdown(":gray[not run yet]")
         return
-    st.page_link("result.py", label=_outcome(job), query_params={"job": str(job.id)})
+    if st.button(_outcome(job), key=f"last_{metric.id}", type="tertiary", icon=":material/arrow_forward:", icon_position="right"):
+        st.switch_page("result.py", query_params={"job": str(job.id)})
     st.markdown(f":gray[:small[{_ago(job.computed_at or job.submitted)}]]")
 
 

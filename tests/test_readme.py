@@ -27,7 +27,8 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_there_are_commands_and_code_to_try():
-    assert len(COMMANDS) >= 6 and PYTHON
+    assert len(COMMANDS) >= 6
+    assert PYTHON
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -15,10 +15,12 @@ from diffing.jobs import Job
 from diffing.result import Result
 from diffing.services import services
 from diffing.views import Distribution, Facet, FacetKind, TimeCounts, ValueCounts, by_value, distribution, facets, over_time
-from pages.components.fates import marked, plain
+from pages.components.fates import marked, number, plain
 from pages.components.table import HASHES, View, narrow
 
 QUIET = {"displayModeBar": False, "displaylogo": False}
+LABEL_ROOM = 1.3
+"""How much wider than the longest bar a chart is, for the number at its end."""
 TALLEST = 300
 """Pixels of a chart in a row of charts; a taller one scrolls."""
 
@@ -103,8 +105,12 @@ def _panels(job: Job, result: Result) -> Iterator[Callable[[], None]]:
 
 
 def _columns(result: Result) -> None:
-    counts = {each.name: each.changed for each in result.summary.columns}
-    draw(result, charts.columns_chart(counts, result.summary.changed), "columns", tallest=TALLEST)
+    counts = sorted(((each.name, each.changed) for each in result.summary.columns if each.changed), key=lambda each: -each[1])
+    chart = charts.columns_chart(dict(counts[: charts.MOST_BARS]), result.summary.changed)
+    chart.figure.update_xaxes(range=[0, counts[0][1] * LABEL_ROOM])
+    draw(result, chart, "columns", tallest=TALLEST)
+    if len(counts) > charts.MOST_BARS:
+        st.caption(f"The {charts.MOST_BARS} most changed; {number(len(counts) - charts.MOST_BARS, 'more column')} changed, all under “How this was compared”.")
 
 
 def _totals(job: Job, result: Result) -> None:

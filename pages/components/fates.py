@@ -90,6 +90,8 @@ a.df-form span{opacity:.7;color:light-dark(#31333f,#fafafa)}
 .df-table{border-collapse:collapse;width:100%;font-size:.9rem}
 .df-table caption{text-align:left;font-weight:600;padding:.9rem 0 .25rem}
 .df-table th{text-align:left;font-weight:500;opacity:.75;padding:.25rem .9rem .25rem 0;vertical-align:top;white-space:nowrap}
+.df-narrow{width:auto;min-width:26rem;max-width:100%}.df-narrow td,.df-narrow th{padding-right:2.2rem}
+.df-table th+th{padding-left:.5rem} .df-table td+td{padding-left:.5rem}
 .df-table td{padding:.25rem .9rem .25rem 0;vertical-align:top;overflow-wrap:anywhere}
 .df-table tbody tr{border-top:1px solid rgba(128,128,128,.18)}
 .df-table td.df-cell{white-space:pre-wrap;padding:.25rem .5rem;min-width:6rem}

@@ -211,11 +211,11 @@ def demo_progress(making: Future[object]) -> None:
 
 def _card(side: str, name: str, open_: Callable[[DialectChoice], Source], waiting: Waiting, *, dated: bool = False) -> Source | None:
     """A file: its name, what is in it, how it is read, its first rows. None if it can't be read."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"**{side.upper()}** · **{plain(name)}**", width="content")
-        if not dated:
-            st.button("Replace", key=f"replace_{side}", type="tertiary", icon=":material/close:", on_click=_empty, args=(side,))
-    about = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    head = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    head.markdown(f"**{side.upper()}** · **{plain(name)}**", width="stretch")
+    spelling = head.container(width="content")
+    if not dated:
+        head.button("Replace", key=f"replace_{side}", type="tertiary", icon=":material/close:", on_click=_empty, args=(side,))
     try:
         with st.spinner(f"Reading {plain(name)} …", show_time=True):
             source = open_(_choice(side))
@@ -224,10 +224,10 @@ def _card(side: str, name: str, open_: Callable[[DialectChoice], Source], waitin
         _spelling(side, None)
         return None
     found = known(inspector().looked_at(source), waiting, source.size)
-    with about:
-        st.caption(" · ".join(_facts(source, found, dated)), width="content")
-        if source.format is Format.CSV:
+    if source.format is Format.CSV:
+        with spelling:
             _spelling(side, source)
+    st.caption(" · ".join(_facts(source, found, dated)))
     _preview(source, name)
     if found and found.bad_lines:
         _bad_lines(found)

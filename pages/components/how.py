@@ -27,9 +27,10 @@ def compared(job: Job, result: Result) -> None:
 
 def _table(caption: str, heads: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
     """A table of cells that are HTML already."""
-    head = "".join(f"<th scope=col>{each}</th>" for each in heads)
+    titles = list(heads)
+    head = "".join(f"<th scope=col>{each}</th>" for each in titles) if any(titles) else ""
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
-    return f'<table class="df-table"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if body else ""
+    return f'<table class="df-table df-narrow"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if body else ""
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -137,5 +138,7 @@ def _bad_lines(summary: Summary) -> str:
 
 
 def _seconds(summary: Summary) -> str:
-    stages = [(marked(stage), f"{seconds:.2f} s") for stage, seconds in summary.seconds.items() if stage != "total"]
-    return _table("Seconds per stage", ("", ""), [*stages, ("<b>in all</b>", f"<b>{summary.seconds.get('total', 0):.2f} s</b>")])
+    later = {"total": "<b>in all</b>", "totals": "totals, afterwards"}
+    stages = [(marked(stage), stage) for stage in summary.seconds if stage not in later]
+    stages += [(words, stage) for stage, words in later.items() if stage in summary.seconds]
+    return _table("Seconds per stage", ("", ""), [(words, f"{summary.seconds[stage]:.2f}") for words, stage in stages])

@@ -56,7 +56,7 @@ def key(question: Question, plan: Plan, waiting: Waiting) -> None:
         names,
         key=chosen,
         label_visibility="collapsed",
-        placeholder="Whole rows are compared" if question.keyless else "Looking for the columns that name each row …",
+        placeholder="Whole rows are compared" if question.keyless else "Choose, or wait for the suggestion",
         on_change=entered(chosen, take),
     )
     _how_sure(question, plan, waiting)
@@ -83,22 +83,13 @@ def _how_sure(question: Question, plan: Plan, waiting: Waiting) -> None:
     elif not question.choices.key:
         st.markdown(":shimmer[Looking for the columns that name each row …] :gray[You need not wait for it.]")
     elif _as_registered(question):
-        st.markdown(f":green[:material/check:] {_names(question.choices.key)} {_verb(question.choices.key)} the rows, says the registry")
+        st.markdown(":green[:material/check:] The key that the registry names for this metric")
     else:
         _evidence(question, plan, waiting)
 
 
 def _as_registered(question: Question) -> bool:
     return bool(subject()) and services().files.ask(subject()).choices.key == question.choices.key
-
-
-def _names(names: tuple[str, ...]) -> str:
-    *first, last = map(code, names)
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _verb(names: tuple[str, ...]) -> str:
-    return "names" if len(names) == 1 else "name"
 
 
 def _evidence(question: Question, plan: Plan, waiting: Waiting) -> None:

@@ -27,6 +27,8 @@ MOST_CELLS = 6_000
 """Cells of one page: colouring them is what takes time, so pages of wide tables have fewer rows."""
 MOST_DELTAS = 4
 """Number columns beside which their changes are shown."""
+WIDE = 30
+"""Columns beyond which a row also says in one cell what changed."""
 MOST_LETTERS = 90
 LEAST_ROWS = 20
 HEIGHT = 460
@@ -124,7 +126,7 @@ def _section(job: Job, result: Result) -> None:
 
 
 def _filters(result: Result, view: View, fates: Mapping[Change, int]) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="filters"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
         _fate_pills(result, view, fates)
         _changed_columns(result, view)
         _search(view)
@@ -368,9 +370,12 @@ def _grid_key(view: View, at: int) -> str:
 def _cells(shown: Page, plan: Plan) -> tuple[pd.DataFrame, np.ndarray]:
     """One page as text, and what colour each cell has."""
     deltas = _deltas(shown, plan)
-    columns = ["fate", *(f"k{i}" for i in range(len(shown.key))), *(f"c{i}" for i in range(len(shown.columns)))]
-    columns[1 + len(shown.key) :] = [each for i, column in enumerate(columns[1 + len(shown.key) :]) for each in ([column, f"d{i}"] if i in deltas else [column])]
-    texts, codes = zip(*(_line(each, deltas) for each in shown.rows), strict=True)
+    wide = len(shown.columns) > WIDE
+    columns = ["fate", *(f"k{i}" for i in range(len(shown.key))), *(["what"] if wide else [])]
+    for i in range(len(shown.columns)):
+        columns += [f"c{i}", f"d{i}"] if i in deltas else [f"c{i}"]
+    lines = [_line(each, deltas, shown.columns if wide else ()) for each in shown.rows]
+    texts, codes = zip(*lines, strict=True)
     return pd.DataFrame(list(texts), columns=columns, dtype=object), np.array(codes)
 
 
@@ -381,12 +386,16 @@ def _deltas(shown: Page, plan: Plan) -> set[int]:
     return found if len(found) <= MOST_DELTAS else set()
 
 
-def _line(each: Row, deltas: set[int]) -> tuple[list[str], list[int]]:
+def _line(each: Row, deltas: set[int], named: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The cells of a row and their looks; with names, what changed comes first, in one cell."""
     alone = {Change.ADDED: ADDED, Change.REMOVED: REMOVED}.get(each.change, NONE)
     texts, codes = [SIGNS[each.change]], [SIGNED + (alone or CHANGED)]
     for pair in each.key:
         texts.append(_text(pair, each.change, differs=pair.code is None))
         codes.append(alone)
+    if named:
+        texts.append(_what(each, named))
+        codes.append(alone or CHANGED)
     for i, pair in enumerate(each.cells):
         differs = pair.code is Cell.DIFFERS
         texts.append(_text(pair, each.change, differs=differs))
@@ -395,6 +404,11 @@ def _line(each: Row, deltas: set[int]) -> tuple[list[str], list[int]]:
             texts.append(_signed(pair.change) if differs or alone else "")
             codes.append(NONE)
     return texts, codes
+
+
+def _what(each: Row, named: Sequence[str]) -> str:
+    said = (f"{name}: {_text(pair, each.change, differs=True)}" for name, pair in zip(named, each.cells, strict=True) if pair.code is Cell.DIFFERS)
+    return " · ".join(said) or f"row {each.change}"
 
 
 def _text(pair: CellPair, change: Change, *, differs: bool) -> str:
@@ -433,6 +447,9 @@ def _config(frame: pd.DataFrame, shown: Page, plan: Plan) -> dict[str, Any]:
     labels |= {f"d{i}": f"Δ {name}" for i, name in enumerate(shown.columns)}
     found: dict[str, Any] = {"fate": st.column_config.TextColumn("±", width=36, pinned=True, alignment="center", help="added +, removed −, changed ~")}
     for column in frame.columns[1:]:
+        if column == "what":
+            found[column] = st.column_config.TextColumn("What changed", width=380)
+            continue
         name = labels[column]
         right = column[0] == "d" or types[name.removeprefix("Δ ") if column[0] == "d" else name] is ColumnType.NUMBER
         pinned = column[0] == "k" and len(shown.key) <= 3

@@ -1,0 +1,158 @@
+"""The pages of results, without a browser: what they say, and that the address decides what is shown."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from diffing.excel import DoesNotFit, write_xlsx
+from diffing.jobs import JobState, Question
+from diffing.plan import Choices
+from diffing.services import close_services, services
+from diffing.uploads import OWNER_COOKIE
+from diffing.views import Change, Filter
+
+PAGES = Path(__file__).parent.parent / "pages"
+OWNER = "o" * 32
+OLD = "id,city,price,note\n1,Rome,10,a\n2,Oslo,20.5,b\n3,Bern,30,c\n4,Lima,40,d\n"
+NEW = "id,city,price,note\n1,Rome,11,a\n2,Oslo,20.5,**b** <i>x</i>\n4,Lima,40,d\n5,=1+1,50,e\n"
+
+
+@pytest.fixture(autouse=True)
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFING_HOME", str(tmp_path / "store"))
+    monkeypatch.setenv("DIFFING_METRICS", str(tmp_path / "metrics.toml"))
+    close_services()
+    yield services()
+    close_services()
+
+
+def uploaded(text: str, name: str) -> str:
+    with services().uploads.receive(name, owner=OWNER) as receiving:
+        for piece in iter(lambda source=io.BytesIO(text.encode()): source.read(1 << 20), b""):
+            receiving.write(piece)
+        return receiving.keep().id
+
+
+def compared(old: str = OLD, new: str = NEW):
+    """A finished job over two uploaded files."""
+    question = Question(uploads=(uploaded(old, "mon.csv"), uploaded(new, "tue.csv")), choices=Choices(key=("id",)))
+    jobs = services().jobs
+    return jobs.wait(jobs.submit(question, owner=OWNER).id, 20, totals=True)
+
+
+def shown(page: str, **query: str) -> AppTest:
+    at = AppTest.from_file(str(PAGES / page), default_timeout=30)
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def words(at: AppTest) -> str:
+    return " ".join(str(each.proto.body if hasattr(each, "proto") else each) for each in at.get("html"))
+
+
+def rows(at: AppTest) -> list[list[str]]:
+    return at.dataframe[0].value.to_numpy().tolist()
+
+
+def test_a_result_says_first_what_changed():
+    at = shown("result.py", job=str(compared().id))
+    assert "mon" in at.title[0].value
+    assert "4 rows differ" in words(at)
+    assert "2 changed" in words(at)
+    assert "1 is the same" in words(at)
+
+
+def test_the_diffed_csv_is_one_click_away():
+    job = compared()
+    assert f'href="/api/diffing/job/{job.id}" download' in words(shown("result.py", job=str(job.id)))
+
+
+def test_cells_that_changed_show_old_and_new():
+    found = rows(shown("result.py", job=str(compared().id)))
+    assert found[0][:4] == ["~", "1", "10 → 11", "+1"]
+    assert found[1][4] == "b → **b** <i>x</i>"
+    assert [line[0] for line in found] == ["~", "~", "−", "+"]
+
+
+def test_the_address_filters_sorts_and_shows_all_columns():
+    job = str(compared().id)
+    assert [line[1] for line in rows(shown("result.py", job=job, fate="removed"))] == ["3"]
+    assert [line[1] for line in rows(shown("result.py", job=job, sort="price~_size~_desc"))] == ["5", "3", "1", "2"]
+    assert "city" not in str(shown("result.py", job=job).dataframe[0].proto.columns)
+    assert "Bern" in str(rows(shown("result.py", job=job, columns="all")))
+
+
+def test_a_filter_without_rows_says_what_to_do():
+    at = shown("result.py", job=str(compared().id), find="no such text")
+    assert not at.dataframe
+    assert "No row matches" in at.info[0].value
+
+
+def test_equal_files_have_no_charts_and_no_table():
+    at = shown("result.py", job=str(compared(OLD, OLD).id))
+    assert "Nothing differs. All 4 rows are the same." in words(at)
+    assert not at.dataframe
+    assert not at.get("plotly_chart")
+
+
+def test_text_from_files_is_never_markup():
+    at = shown("result.py", job=str(compared("id,<b>x</b>\n1,a\n", "id,<b>x</b>\n1,<script>1</script>\n").id))
+    assert "<b>x</b>" not in words(at)
+    assert "&lt;b&gt;x&lt;/b&gt;" in words(at)
+
+
+def test_an_unknown_job_is_no_dead_end():
+    at = shown("result.py", job="987654")
+    assert "No result here" in at.title[0].value
+    assert [button.label for button in at.button] == ["Compare two files", "See the history"]
+
+
+def test_a_failed_job_says_why_and_what_to_do():
+    job = compared(OLD, "id,city\n1,a,b,c\n")
+    assert job.state is JobState.FAILED
+    at = shown("result.py", job=str(job.id))
+    assert at.error
+    assert [button.label for button in at.button] == ["Run again", "Change the choices"]
+    assert str(services().settings.home) not in at.error[0].value
+
+
+def test_history_shows_a_browser_its_own_uploads_only(monkeypatch):
+    compared()
+    assert "Nothing has been compared yet" in shown("history.py").markdown[0].value
+    at = AppTest.from_file(str(PAGES / "history.py"), default_timeout=30)
+    jobs = services().jobs
+    assert [job.label for job in jobs.list(OWNER)] == ["mon.csv → tue.csv"]
+    assert jobs.list("") == []
+    assert at is not None
+    assert OWNER_COOKIE
+
+
+def test_the_api_page_shows_commands():
+    at = shown("api.py")
+    assert any("/api/diffing/new" in each.value for each in at.code)
+
+
+def test_a_workbook_marks_what_changed(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    with services().jobs.lease(compared()) as lease:
+        write_xlsx(lease.result, tmp_path / "out.xlsx")
+        write_xlsx(lease.result, tmp_path / "added.xlsx", filter=Filter(changes=(Change.ADDED,)))
+    sheet = openpyxl.load_workbook(tmp_path / "out.xlsx").active
+    assert sheet.max_row == 5
+    assert [cell.value for cell in sheet[2]][:7] == ["changed", "1", "Rome", "Rome", 10, 11, 1]
+    assert sheet["E2"].fill.fgColor.rgb == "FFCCE3F0"
+    assert sheet["C2"].fill.fill_type is None
+    assert openpyxl.load_workbook(tmp_path / "added.xlsx").active["D2"].value == "=1+1"
+
+
+def test_too_many_rows_for_a_workbook_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffing.excel.MOST_ROWS", 3)
+    with services().jobs.lease(compared()) as lease, pytest.raises(DoesNotFit, match="4 rows are too many"):
+        write_xlsx(lease.result, tmp_path / "out.xlsx")

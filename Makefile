@@ -12,7 +12,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 demo-data: $(VENV)/.run
-	@$(BIN)/python -m diffing.demo
+	@$(BIN)/python -m diffing.demo --missing
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run

@@ -342,10 +342,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: write the demo data and say what is planned in them."""
     parser = argparse.ArgumentParser(prog="python -m diffing.demo", description="Write the data of the demo metrics.")
     parser.add_argument("--folder", type=Path, default=Path("data/demo"), help="where to (default: %(default)s)")
+    parser.add_argument("--missing", action="store_true", help="only if it is not there yet")
     parser.add_argument("--revenue-rows", type=int, default=REVENUE_ROWS, help="rows of the old file (%(default)s)")
     parser.add_argument("--c-revenue-rows", type=int, default=C_REVENUE_ROWS, help="likewise (%(default)s)")
     asked = parser.parse_args(arguments)
     try:
+        if asked.missing:
+            ensure_demo(asked.folder)
+            return 0
         planned = write_demo(asked.folder, revenue_rows=asked.revenue_rows, c_revenue_rows=asked.c_revenue_rows)
     except MetricError as error:
         parser.exit(1, f"{error.message} {error.hint}\n")

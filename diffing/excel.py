@@ -71,7 +71,8 @@ def _write(result: Result, path: Path, names: Sequence[str], rows: int, filter: 
     try:
         book.set_properties({"created": datetime(2000, 1, 1)})
         sheet = book.add_worksheet("Differences")
-        formats = {None: None, **{change: book.add_format({"bg_color": colour}) for change, colour in MARKS.items()}}
+        formats: dict[Change | None, Any] = {change: book.add_format({"bg_color": colour}) for change, colour in MARKS.items()}
+        formats[None] = None
         _head(sheet, names, rows, 1 + len(result.plan.key), book.add_format({"bold": True, "bottom": 1}))
         for i, row in enumerate(_rows(result, rows, filter), 1):
             for j, (text, is_number, mark) in enumerate(_items(result, row)):
@@ -85,7 +86,7 @@ def _head(sheet: Any, names: Sequence[str], rows: int, pinned: int, bold: Any) -
     for j, name in enumerate(names):
         sheet.set_column(j, j, min(max(len(name) + 2, 10), 40))
         sheet.write_string(0, j, _fitting(name), bold)
-    sheet.freeze_panes(1, pinned if pinned < len(names) and pinned <= 4 else 1)  # noqa: PLR2004
+    sheet.freeze_panes(1, pinned if pinned < len(names) and pinned <= 4 else 1)
     sheet.autofilter(0, 0, rows, len(names) - 1)
 
 
@@ -130,7 +131,7 @@ def _put(sheet: Any, i: int, j: int, text: str | None, is_number: bool, format_:
 def _is_kept(text: str) -> bool:
     """Whether a sheet keeps all that a number says."""
     digits = text.lower().partition("e")[0].lstrip("+-0.").replace(".", "")
-    return grammar.is_number(text) and len(digits) <= MOST_DIGITS and abs(float(text)) < 1e300  # noqa: PLR2004
+    return grammar.is_number(text) and len(digits) <= MOST_DIGITS and abs(float(text)) < 1e300
 
 
 def _fitting(text: str) -> str:

@@ -49,7 +49,7 @@ def examples(base: str, metric_id: str, header: str) -> list[tuple[str, str]]:
         (
             "Compare a metric, wait for it, fetch the diffed CSV",
             f"id=$({curl} {base}/api/diffing/new/{metric_id} | tr -dc 0-9)\n"
-            f"until {curl} {job}/$id/summary | grep -q '\"done\"'; do sleep 1; done\n"
+            f"while {curl} {job}/$id/summary | grep -q processing; do sleep 1; done\n"
             f"{curl} -OJ {job}/$id",
         ),
         (
@@ -57,7 +57,8 @@ def examples(base: str, metric_id: str, header: str) -> list[tuple[str, str]]:
             "printf 'id,price\\n1,10\\n2,20\\n' > old.csv\n"
             "printf 'id,price\\n1,11\\n3,30\\n' > new.csv\n"
             f"url=$({curl} -F old=@old.csv -F new=@new.csv -F key=id {base}/api/diffing/new | grep -o 'http[^\"]*')\n"
-            f"sleep 1; {curl} \"$url\"",
+            f'while {curl} "$url/summary" | grep -q processing; do sleep 1; done\n'
+            f'{curl} "$url"',
         ),
         ("Other forms, and only some rows", f'{curl} "{job}/$id?format=json&change=added,removed"\n{curl} -OJ "{job}/$id?format=xlsx"'),
         ("The counts", f"{curl} {job}/$id/summary"),

@@ -137,6 +137,9 @@ def ask(old: Source, new: Source, waiting: files.Waiting) -> None:
         return
     question = rules_key.settled(old, new, waiting)
     plan, problem = plan_of(question, old, new)
+    bad = files.with_bad_lines(old, new)
+    if bad:
+        rules_table.bad_lines()
     left, right = st.columns(2, gap="medium")
     with left:
         rules_key.key(question, plan, waiting)
@@ -144,7 +147,7 @@ def ask(old: Source, new: Source, waiting: files.Waiting) -> None:
         rules_columns.columns(plan)
         rules_columns.renames(old, new, waiting)
     with st.expander(f"Rules :gray[· {plain(rules_table.in_words(question.choices))}]", key="rules"):
-        rules_table.rules(question, plan)
+        rules_table.rules(question, plan, bad=bad)
     start(question, problem)
 
 

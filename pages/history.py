@@ -62,7 +62,8 @@ def listed() -> None:
 def _room() -> str:
     """How full the store is, and when results go."""
     settings, store = services().settings, services().store
-    return f"Results take {in_words(store.size)} of {in_words(settings.store_limit)}; what nobody opens for {settings.store_days:g} days is removed."
+    full = f"Results take {in_words(store.size)} of {in_words(settings.store_limit)}"
+    return f"{full}; what nobody opens for {settings.store_days:g} days is removed."
 
 
 def line(job: Job) -> None:
@@ -96,7 +97,11 @@ def buttons(job: Job) -> None:
     if st.button("Run again", key=f"again_{job.id}"):
         run_again(job)
     with st.popover("Delete", key=f"delete_{job.id}"):
-        st.write("Delete this comparison and its result? The files stay as they are." if job.question.metric else "Delete this comparison and its result?")
+        st.write(
+            "Delete this comparison and its result? The files stay as they are."
+            if job.question.metric
+            else "Delete this comparison and its result?"
+        )
         if st.button("Delete it", key=f"confirmed_{job.id}", type="primary"):
             services().jobs.delete(job.id)
             st.rerun()

@@ -166,8 +166,8 @@ def offer_demo(metrics: dict[str, Metric]) -> None:
 def explain() -> None:
     with st.expander("Add or edit a metric"):
         st.markdown(
-            "Metrics stand in the file `metrics.toml` on the server, one table each. Edit the file and reload this page; nothing needs a restart. "
-            "Only `old` and `new` are required; the comments at the top of the file show every field."
+            "Metrics stand in the file `metrics.toml` on the server, one table each. Edit the file and reload this page; "
+            "nothing needs a restart. Only `old` and `new` are required; the comments at the top of the file show every field."
         )
         st.code(EXAMPLE, language="toml")
 

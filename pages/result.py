@@ -9,8 +9,8 @@ import streamlit as st
 from diffing.errors import DiffError
 from diffing.jobs import Job, JobState
 from diffing.result import Result, Summary
-from diffing.store import ResultGone
 from diffing.services import services
+from diffing.store import ResultGone
 from pages.components import chart_panel, downloads, how, progress, table
 from pages.components.fates import answer, marked, number, plain, style
 
@@ -36,7 +36,11 @@ def main() -> None:
 def nothing(named: str) -> None:
     """Neither here nor elsewhere is such a result."""
     st.title("No result here", anchor=False)
-    st.write("There is no comparison with this address; it may have been deleted." if named else "Open a result from the history, or compare two files.")
+    st.write(
+        "There is no comparison with this address; it may have been deleted."
+        if named
+        else "Open a result from the history, or compare two files."
+    )
     with st.container(horizontal=True):
         if st.button("Compare two files", type="primary"):
             st.switch_page("compare.py")
@@ -55,7 +59,7 @@ def finished(job: Job) -> None:
     except ResultGone as error:
         heading(job)
         st.info(f"**{plain(error.message)}** {plain(error.hint)}")
-        progress.ways_on(job, primary="Run again")
+        progress.ways_on(job)
     except DiffError as error:
         st.error(f"{plain(error.message)} {plain(error.hint)}")
 
@@ -103,7 +107,11 @@ def remarks(summary: Summary) -> None:
     found = [marked(each) for each in summary.warnings]
     shown = found[:MOST_WARNINGS] + ([f"… and {len(found) - MOST_WARNINGS} more."] if len(found) > MOST_WARNINGS else [])
     named = (("only in new", summary.columns_added), ("only in old", summary.columns_removed))
-    shown += [f"{number(len(names), 'column')} {where}, not compared: {marked(', '.join(names[:12]))}{' …' if len(names) > 12 else ''}" for where, names in named if names]
+    shown += [
+        f"{number(len(names), 'column')} {where}, not compared: {marked(', '.join(names[:12]))}{' …' if len(names) > 12 else ''}"
+        for where, names in named
+        if names
+    ]
     if shown:
         st.html("".join(f'<p class="df-note">{each}</p>' for each in shown))
 

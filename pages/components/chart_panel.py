@@ -110,7 +110,8 @@ def _columns(result: Result) -> None:
     chart.figure.update_xaxes(range=[0, counts[0][1] * LABEL_ROOM])
     draw(result, chart, "columns", tallest=TALLEST)
     if len(counts) > charts.MOST_BARS:
-        st.caption(f"The {charts.MOST_BARS} most changed; {number(len(counts) - charts.MOST_BARS, 'more column')} changed, all under “How this was compared”.")
+        others = number(len(counts) - charts.MOST_BARS, "other column")
+        st.caption(f"The {charts.MOST_BARS} most changed; {others} changed too, see “How this was compared”.")
 
 
 def _totals(job: Job, result: Result) -> None:

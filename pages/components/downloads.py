@@ -12,7 +12,12 @@ from diffing.result import Summary
 from diffing.views import Filter
 from pages.components.fates import number
 
-WORDS = {"csv": ("CSV", "the diffed rows as text"), "xlsx": ("Excel", "changed cells marked"), "parquet": ("Parquet", "for programs"), "json": ("JSON lines", "one object per row")}
+WORDS = {
+    "csv": ("CSV", "the diffed rows as text"),
+    "xlsx": ("Excel", "changed cells marked"),
+    "parquet": ("Parquet", "for programs"),
+    "json": ("JSON lines", "one object per row"),
+}
 """What a form is called, and for what it is."""
 FILTERED = ("csv", "xlsx", "json")
 """The forms in which filtered rows can be had."""

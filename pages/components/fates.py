@@ -12,6 +12,8 @@ from diffing.result import Change, Summary
 
 TINTS = {Change.CHANGED: "42", Change.ADDED: "33", Change.REMOVED: "33"}
 """How much of a fate's colour is behind text, as the alpha of a hex colour: right in light and in dark."""
+ACCENT = "#5B52C9"
+"""Where the theme names no colour of its own."""
 MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'@/])")
 
 
@@ -62,7 +64,9 @@ def _counted(change: Change, n: int) -> str:
 
 def style() -> None:
     """The few rules of our own that the pages need; colours come from the theme and the fates."""
-    light, dark = (st.get_option(f"theme.{mode}.primaryColor") or fallback for mode, fallback in (("light", "#5B52C9"), ("dark", "#7168DC")))
+    light, dark = (
+        st.get_option(f"theme.{mode}.primaryColor") or fallback for mode, fallback in (("light", "#5B52C9"), ("dark", "#7168DC"))
+    )
     fates = "".join(
         f".df-{each}{{background:{tint(each)};border-radius:4px;padding:.05em .3em;white-space:nowrap}}"
         f".df-edge-{each}{{border-left:3px solid {COLOURS[each]};padding-left:.6rem}}"
@@ -80,9 +84,11 @@ RULES = """
 .df-state::before{content:"";display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.5em;background:#9e9e9e}
 .df-state-done::before{background:#009E73}.df-state-failed::before{background:#D55E00}
 .df-state-running::before,.df-state-queued::before{background:#0072B2}
+[data-testid=stMain] [data-testid=stPageLink-NavLink]{padding-left:0}
 .df-big{font-size:1.25rem;margin:0}
 .df-question{font-weight:600;font-size:.95rem;margin:0;overflow-wrap:anywhere}
-a.df-download{display:inline-block;box-sizing:border-box;width:100%;text-align:center;padding:.42rem 1rem;border-radius:.5rem;font-weight:600;
+a.df-download{display:inline-block;box-sizing:border-box;width:100%;text-align:center;
+ padding:.42rem 1rem;border-radius:.5rem;font-weight:600;
  text-decoration:none!important;white-space:nowrap;background:light-dark(LIGHT,DARK);color:#fff!important}
 a.df-download:hover{filter:brightness(1.1)} a.df-download:focus-visible{outline:2px solid currentColor;outline-offset:2px}
 a.df-form{display:block;padding:.3rem 0;text-decoration:none!important;color:light-dark(LIGHT,DARK)!important}

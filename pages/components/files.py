@@ -28,6 +28,8 @@ Waiting = list["Future[object]"]
 
 PREVIEW, WIDEST = 4, 60
 """Rows and columns of a file that are shown."""
+LONGEST = 36
+"""Characters of a file's name that are shown in its card."""
 PATIENCE, SMALL = 0.5, 8 << 20
 """Seconds that a page waits for what small files show, and what a small file is, in bytes."""
 TITLES = {"old": "Old", "new": "New"}
@@ -89,7 +91,7 @@ def swap_button() -> None:
 
 def _slot(side: str, waiting: Waiting) -> Source | None:
     upload = _upload(side)
-    with st.container(border=True, key=f"slot_{side}", gap="xsmall"):
+    with st.container(border=True, key=f"slot_{side}", gap="xsmall", height="stretch"):
         if upload:
             return _card(side, upload.name, lambda choice: inspector().uploaded(upload, choice), waiting)
         st.markdown(f"**{side.upper()}** :gray[· {MEANINGS[side]}]")
@@ -171,7 +173,7 @@ def metric_files(waiting: Waiting) -> tuple[Source, Source] | None:
 
 def _metric_file(side: str, metric: Metric, waiting: Waiting) -> Source | None:
     path = {"old": metric.old, "new": metric.new}[side]
-    with st.container(border=True, key=f"slot_{side}", gap="xsmall"):
+    with st.container(border=True, key=f"slot_{side}", gap="xsmall", height="stretch"):
         if side in metric.missing:
             st.markdown(f"**{side.upper()}** :gray[· {MEANINGS[side]}]")
             st.warning(f"**Missing:** {plain(metric.shown(side))}  \nPut the file there, or correct the entry in the registry.")
@@ -211,11 +213,12 @@ def demo_progress(making: Future[object]) -> None:
 
 def _card(side: str, name: str, open_: Callable[[DialectChoice], Source], waiting: Waiting, *, dated: bool = False) -> Source | None:
     """A file: its name, what is in it, how it is read, its first rows. None if it can't be read."""
-    head = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    head.markdown(f"**{side.upper()}** · **{plain(name)}**", width="stretch")
+    head = st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False)
+    shown = _shortened(name)
+    head.markdown(f"**{side.upper()}** · **{plain(shown)}**", width="stretch", help=plain(name) if shown != name else None)
     spelling = head.container(width="content")
     if not dated:
-        head.button("Replace", key=f"replace_{side}", type="tertiary", icon=":material/close:", on_click=_empty, args=(side,))
+        head.button("Replace", key=f"replace_{side}", type="tertiary", on_click=_empty, args=(side,))
     try:
         with st.spinner(f"Reading {plain(name)} …", show_time=True):
             source = open_(_choice(side))
@@ -232,6 +235,10 @@ def _card(side: str, name: str, open_: Callable[[DialectChoice], Source], waitin
     if found and found.bad_lines:
         _bad_lines(found)
     return source
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 16]}…{name[-15:]}"
 
 
 def _choice(side: str) -> DialectChoice:
@@ -260,7 +267,13 @@ def _preview(source: Source, name: str) -> None:
 def _bad_lines(found: Look) -> None:
     first = found.bad[0]
     some = f"{found.bad_lines:,} lines are no rows" if found.bad_lines > 1 else "One line is no row"
-    st.warning(f"**{some}.** Line {first.line:,}: {plain(first.reason)}: {plain(first.text[:80])}")
+    st.warning(f"**{some}.** Line {first.line:,}: {plain(first.reason)}: {plain(first.text[:80])}", icon=":material/warning:")
+
+
+def with_bad_lines(*sources: Source) -> bool:
+    """Whether it is known that one of the files has lines that are no rows."""
+    looks = [inspector().looked_at(source) for source in sources]
+    return any(each.done() and not each.exception() and each.result().bad_lines for each in looks)
 
 
 # --- how a file is read ----------------------------------------------------------------------------
@@ -269,6 +282,8 @@ DELIMITERS = {",": "Comma  ,", ";": "Semicolon  ;", "\t": "Tab", "|": "Pipe  |",
 QUOTES = {'"': 'Double  "', "'": "Single  '", "": "None"}
 ENCODINGS = ["utf-8", "utf-16", "windows-1252", "latin-1"]
 HEADERS = {True: "Names of columns", False: "A row like the others"}
+DETECT = "\0"
+"""Stands for “find it out”; no one can say it."""
 
 
 def _spelling(side: str, source: Source | None) -> None:
@@ -302,15 +317,15 @@ def _asked(side: str, source: Source | None, field: str, label: str, names: dict
     said = getattr(_choice(side), field)
     found = getattr(source.dialect, field) if source and said is None else None
     detected = f"Detected: {names.get(found, found)}" if found is not None else "Detect"
-    options = [None, *names] + ([said] if said is not None and said not in names else [])
-    key = synced(f"{field}_{side}", said)
+    options = [DETECT, *names] + ([said] if said is not None and said not in names else [])
+    key = synced(f"{field}_{side}", DETECT if said is None else said)
     st.selectbox(
         label,
         options,
         key=key,
-        format_func=lambda each: detected if each is None else str(names.get(each, each)),
+        format_func=lambda each: detected if each == DETECT else str(names.get(each, each)),
         accept_new_options=own,
-        on_change=entered(key, lambda value: _say(side, field, value)),
+        on_change=entered(key, lambda value: _say(side, field, None if value == DETECT else value)),
     )
 
 

@@ -23,7 +23,8 @@ SLOTS = ("", "")
 
 def owner() -> str:
     """Whose browser this is; empty without cookies."""
-    return st.context.cookies.get(OWNER_COOKIE, "")
+    said = st.context.cookies.get(OWNER_COOKIE, "")
+    return said if isinstance(said, str) else ""
 
 
 def subject() -> str:

@@ -30,7 +30,11 @@ def _table(caption: str, heads: Iterable[str], lines: Iterable[Iterable[object]]
     titles = list(heads)
     head = "".join(f"<th scope=col>{each}</th>" for each in titles) if any(titles) else ""
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
-    return f'<table class="df-table df-narrow"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if body else ""
+    return (
+        f'<table class="df-table df-narrow"><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        if body
+        else ""
+    )
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -50,7 +54,11 @@ def _files(result: Result) -> str:
     ]
     if not plan.key:
         lines = lines[:-2]
-    note = "" if summary.whole_files or not plan.key else '<p class="df-quiet">Key counts are over rows that are not identical in both files.</p>'
+    note = (
+        ""
+        if summary.whole_files or not plan.key
+        else '<p class="df-quiet">Key counts are over rows that are not identical in both files.</p>'
+    )
     return _table("Files", ("", "Old", "New"), lines) + note
 
 
@@ -82,7 +90,11 @@ def _matching(job: Job, result: Result) -> str:
     key = " + ".join(f"<b>{marked(pair.name)}</b>" for pair in plan.key) or "whole rows (no key)"
     why = f" <span class=df-none>{marked(job.key_note)}</span>" if job.key_note else ""
     lines = [("Rows are matched by", key + why)]
-    named = (("Columns only in new", summary.columns_added), ("Columns only in old", summary.columns_removed), ("Columns left out", summary.columns_ignored))
+    named = (
+        ("Columns only in new", summary.columns_added),
+        ("Columns only in old", summary.columns_removed),
+        ("Columns left out", summary.columns_ignored),
+    )
     lines += [(label, ", ".join(map(marked, names))) for label, names in named if names]
     if summary.columns_renamed:
         lines.append(("Renamed", ", ".join(f"{marked(old)} → {marked(new)}" for old, new in summary.columns_renamed.items())))
@@ -121,7 +133,8 @@ def _numbers(pair: ColumnPair) -> str:
     tolerance = pair.tolerance
     if tolerance is None:
         return "numbers, within 1e-9 of each other if they have a fraction"
-    parts = [f"{tolerance.absolute:g}" if tolerance.absolute else "", f"{tolerance.relative:%}".rstrip("0%").rstrip(".") + "%" if tolerance.relative else ""]
+    relative = f"{tolerance.relative * 100:g}%" if tolerance.relative else ""
+    parts = [f"{tolerance.absolute:g}" if tolerance.absolute else "", relative]
     return f"numbers within {' or '.join(filter(None, parts))}" if any(parts) else "numbers, exactly"
 
 

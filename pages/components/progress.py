@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
 
 from diffing.errors import DiffError
@@ -16,6 +18,8 @@ ENDED = {
 }
 STAGES = {"cancelling identical rows": "setting identical rows aside"}
 """Stages whose names could be misread beside a button that cancels."""
+OPTION = re.compile(r" \(--[a-z-]+\)")
+"""Options of the command line, which hints name for those who use it."""
 PATIENCE = 0.4
 """Seconds that a page waits for a job that may be done at once, before it shows progress."""
 
@@ -69,15 +73,19 @@ def ago(seconds: float) -> str:
 def ended(job: Job) -> None:
     """Why there is no result, and what to do."""
     show = st.error if job.state is JobState.FAILED else st.info
-    show("\n\n".join(filter(None, (f"**{plain(job.message or ENDED[job.state])}**", plain(job.hint)))))
-    ways_on(job, primary="Run again")
+    show("\n\n".join(filter(None, (f"**{plain(job.message or ENDED[job.state])}**", plain(OPTION.sub("", job.hint))))))
+    ways_on(job)
 
 
-def ways_on(job: Job, *, primary: str) -> None:
-    """Ask the same again, or something else about the same files."""
+def ways_on(job: Job) -> None:
+    """Ask the same again, or something else about the same files; what failed once would fail again."""
+    failed = job.state is JobState.FAILED
     with st.container(horizontal=True):
-        again(job, primary, type="primary")
-        elsewhere(job, "Change the choices")
+        if failed:
+            elsewhere(job, "Change the choices", type="primary")
+        again(job, "Run again", type="secondary" if failed else "primary")
+        if not failed:
+            elsewhere(job, "Change the choices")
 
 
 def again(job: Job, label: str, **looks: str) -> None:
@@ -93,7 +101,7 @@ def again(job: Job, label: str, **looks: str) -> None:
     st.rerun()
 
 
-def elsewhere(job: Job, label: str) -> None:
+def elsewhere(job: Job, label: str, **looks: str) -> None:
     """A button to the page on which the choices of a job can be changed."""
-    if st.button(label, key="choices"):
+    if st.button(label, key="choices", **looks):
         st.switch_page("compare.py", query_params={"job": str(job.id)})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import streamlit as st
 
 from diffing.grammar import Shape
-from diffing.inspect import Rename
+from diffing.inspect import Rename, fitting
 from diffing.plan import Plan
 from diffing.sources import Source
 from pages.components.fates import number
@@ -75,7 +75,7 @@ def _notes(plan: Plan) -> Iterable[str]:
 
 def renames(old: Source, new: Source, waiting: Waiting) -> None:
     """Columns that may have got another name, to be confirmed."""
-    confirmed = draft().choices.rename
+    confirmed = fitting(draft().choices, old, new).rename
     ideas = known(inspector().renames(old, new), waiting, max(old.size, new.size)) or []
     for each in ideas:
         if each.old not in confirmed and each.new not in confirmed.values():
@@ -84,12 +84,12 @@ def renames(old: Source, new: Source, waiting: Waiting) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/check: {code(before)} is now {code(after)}", width="content")
             st.button("Undo", key=f"undo_{before}", type="tertiary", on_click=partial(_unsay, before))
-    _other_rename(old, new)
+    _other_rename(old, new, confirmed)
 
 
 def _idea(each: Rename) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        why = f"{each.same_values:.0%} of the values seen are the same" if each.same_values >= 0.05 else "the names are alike"
+        why = f"{each.same_values:.0%} same values" if each.same_values >= 0.05 else "the names are alike"
         st.markdown(f"Maybe renamed: {code(each.old)} → {code(each.new)} :gray[({why})]", width="content")
         st.button("Confirm", key=f"confirm_{each.old}", icon=":material/check:", on_click=partial(_say, each.old, each.new))
 
@@ -102,9 +102,8 @@ def _unsay(before: str) -> None:
     choose(rename={old: new for old, new in draft().choices.rename.items() if old != before})
 
 
-def _other_rename(old: Source, new: Source) -> None:
+def _other_rename(old: Source, new: Source, confirmed: Mapping[str, str]) -> None:
     """Let the person name a pair that was not guessed."""
-    confirmed = draft().choices.rename
     names = {column.name for column in old.columns} & {column.name for column in new.columns}
     lost = [column.name for column in old.columns if column.name not in names and column.name not in confirmed]
     come = [column.name for column in new.columns if column.name not in names and column.name not in confirmed.values()]

@@ -31,13 +31,14 @@ CASE, SPACE, DATES = "Ignore case", "Ignore spaces", "Dates are written"
 ARROW = " → "
 
 
-def rules(question: Question, plan: Plan) -> None:
-    """Show all rules, to be changed."""
+def rules(question: Question, plan: Plan, *, bad: bool) -> None:
+    """Show all rules, to be changed. `bad`: what to do with bad lines is asked elsewhere."""
     _for_all()
     _per_column(question, plan)
     for mistake in mistakes():
         st.error(mistake, icon=":material/error:")
-    _bad_lines()
+    if not bad:
+        bad_lines()
 
 
 def mistakes() -> list[str]:
@@ -93,10 +94,11 @@ def _toggle(field: str, label: str, value: bool, help: str) -> None:
     st.toggle(label, key=key, help=help, on_change=entered(key, lambda on: choose(**{field: on})))
 
 
-def _bad_lines() -> None:
+def bad_lines() -> None:
+    """Ask what to do with lines that are no rows."""
     key = synced("bad_lines", draft().choices.bad_lines)
     st.segmented_control(
-        "Lines that are no rows: too few or too many cells, an open quote",
+        "What to do with lines that are no rows (too few or too many cells, an open quote)",
         list(BAD_LINES),
         key=key,
         required=True,
@@ -183,12 +185,14 @@ def _edit(names: list[str], table: pd.DataFrame, edits: Mapping[int, Mapping[str
 
 def _use(name: str, value: str, plan: Plan) -> None:
     choices = draft().choices
-    key, ignore = ([each for each in names if each != name] for names in (choices.key or [pair.name for pair in plan.key], choices.ignore))
+    key_now = choices.key or tuple(pair.name for pair in plan.key)
+    key, ignore = ([each for each in names if each != name] for names in (key_now, choices.ignore))
     key += [name] * (value == KEY)
     ignore += [name] * (value == IGNORE)
-    if (value == KEY) != (name in choices.key):
+    if (value == KEY) != (name in key_now):
         change(keyless=not key)
-    choose(key=tuple(key), ignore=tuple(ignore))
+        choose(key=tuple(key))
+    choose(ignore=tuple(ignore))
 
 
 def _type(name: str, value: str, plan: Plan) -> None:

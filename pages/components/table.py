@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unicodedata import bidirectional
 from urllib.parse import urlencode
@@ -27,6 +27,8 @@ MOST_CELLS = 6_000
 """Cells of one page: colouring them is what takes time, so pages of wide tables have fewer rows."""
 MOST_DELTAS = 4
 """Number columns beside which their changes are shown."""
+WIDE_LETTERS = "\u1100"
+"""Letters from here on are about twice as wide."""
 WIDE = 30
 """Columns beyond which a row also says in one cell what changed."""
 MOST_LETTERS = 90
@@ -53,8 +55,8 @@ HASHES: Mapping[Any, Any] = {Result: lambda result: result.folder.name, Filter: 
 class View:
     """What of a result is shown; the address says the same."""
 
-    filter: Filter = Filter()
-    order: Order = Order()
+    filter: Filter = field(default_factory=Filter)
+    order: Order = field(default_factory=Order)
     number: int = 1
     every_column: bool = False
 
@@ -206,7 +208,10 @@ def _new_condition(plan: Plan, view: View) -> None:
         values = (st.text_input("Text", key="where_text"),)
     elif test is Test.BETWEEN:
         low, high = st.columns(2)
-        values = (low.text_input("From", key="where_low", help="Included. Empty: no bound."), high.text_input("To", key="where_high", help="Included."))
+        values = (
+            low.text_input("From", key="where_low", help="Included. Empty: no bound."),
+            high.text_input("To", key="where_high", help="Included."),
+        )
     if st.button("Add", key="where_add", type="primary"):
         _add(plan, view, column, test, values)
 
@@ -250,14 +255,23 @@ def _conditions(view: View) -> None:
         return
     with st.container(horizontal=True, gap="xsmall", key="conditions"):
         for i, (words, without) in enumerate(parts):
-            st.button(f"{plain(words)} ✕", key=f"condition_{i}", help="Take this away", on_click=show, args=(replace(view, filter=without, number=1),))
+            st.button(
+                f"{plain(words)} ✕",
+                key=f"condition_{i}",
+                help="Take this away",
+                on_click=show,
+                args=(replace(view, filter=without, number=1),),
+            )
 
 
 def _worded(filter: Filter) -> Iterable[tuple[str, Filter]]:
     """Each condition in words, and the filter without it."""
     for each in filter.conditions:
         values = " and ".join(_cut(value) or "any" for value in each.values)
-        yield f"{each.column} {WORDS[each.test]} {values}".strip(), replace(filter, conditions=tuple(c for c in filter.conditions if c != each))
+        yield (
+            f"{each.column} {WORDS[each.test]} {values}".strip(),
+            replace(filter, conditions=tuple(c for c in filter.conditions if c != each)),
+        )
     for name, sign in (("change_at_least", "≥"), ("change_at_most", "≤")):
         if part := getattr(filter, name):
             yield f"size of change of {part[0]} {sign} {part[1]}", replace(filter, **{name: None})
@@ -407,7 +421,11 @@ def _line(each: Row, deltas: set[int], named: Sequence[str]) -> tuple[list[str],
 
 
 def _what(each: Row, named: Sequence[str]) -> str:
-    said = (f"{name}: {_text(pair, each.change, differs=True)}" for name, pair in zip(named, each.cells, strict=True) if pair.code is Cell.DIFFERS)
+    said = (
+        f"{name}: {_text(pair, each.change, differs=True)}"
+        for name, pair in zip(named, each.cells, strict=True)
+        if pair.code is Cell.DIFFERS
+    )
     return " · ".join(said) or f"row {each.change}"
 
 
@@ -445,7 +463,9 @@ def _config(frame: pd.DataFrame, shown: Page, plan: Plan) -> dict[str, Any]:
     types = {pair.name: pair.type for pair in plan.pairs}
     labels = {f"k{i}": name for i, name in enumerate(shown.key)} | {f"c{i}": name for i, name in enumerate(shown.columns)}
     labels |= {f"d{i}": f"Δ {name}" for i, name in enumerate(shown.columns)}
-    found: dict[str, Any] = {"fate": st.column_config.TextColumn("±", width=36, pinned=True, alignment="center", help="added +, removed −, changed ~")}
+    found: dict[str, Any] = {
+        "fate": st.column_config.TextColumn("±", width=36, pinned=True, alignment="center", help="added +, removed −, changed ~")
+    }
     for column in frame.columns[1:]:
         if column == "what":
             found[column] = st.column_config.TextColumn("What changed", width=380)
@@ -465,8 +485,8 @@ def _help(column: str, name: str) -> str | None:
 
 def _width(cells: Sequence[str], name: str) -> int:
     """Pixels for the longest text of a column, within reason."""
-    longest = max((len(cell) for cell in cells), default=0)
-    return min(max(int(longest * 6.7) + 18, int(len(name) * 7.2) + 24, 50), 380)
+    longest = max((sum(2 if each > WIDE_LETTERS else 1 for each in cell) for cell in cells), default=0)
+    return min(max(int(longest * 6.2) + 18, int(len(name) * 7.2) + 24, 50), 380)
 
 
 def _pager(view: View, at: int, pages: int, size: int, total: int) -> None:
@@ -512,5 +532,8 @@ def _detail(name: str, cells: CellPair, note: str) -> str:
     new = f"background:{tint(Change.ADDED)}" if differs or (alone and cells.new is not None) else ""
     strong = "font-weight:600" if differs else ""
     label = f"{marked(name)}{f' <span class=df-none>· {note}</span>' if note else ''}"
-    sides = f'<td class="df-cell" style="{old}">{marked_cell(cells.old)}</td><td class="df-cell" style="{new}">{marked_cell(cells.new)}</td>'
-    return f'<tr><td style="{strong}">{label}</td>{sides}<td class="df-number">{marked(_signed(cells.change)) if differs or alone else ""}</td></tr>'
+    sides = (
+        f'<td class="df-cell" style="{old}">{marked_cell(cells.old)}</td><td class="df-cell" style="{new}">{marked_cell(cells.new)}</td>'
+    )
+    moved = marked(_signed(cells.change)) if differs or alone else ""
+    return f'<tr><td style="{strong}">{label}</td>{sides}<td class="df-number">{moved}</td></tr>'

@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +28,8 @@ MAX_RECORD = 16 << 20
 """The longest record that is read, in bytes; a longer one is refused."""
 BAD_LINES_KEPT = 100
 """How many bad lines are kept to be shown; all are counted."""
+MOST_REFUSED = 10_000
+"""When bad lines are refused, a file with more of them is not read to its end."""
 SEPARATOR = b"\x01"
 """A byte that hardly any table holds; lines are read whole by cutting at it."""
 SHOWN_TEXT = 200
@@ -208,32 +210,54 @@ class _Check:
             self.line_end = self.reader.first_line_end(chunk) or self.end_before or b"\n"
             if self.end_before not in (b"", self.line_end):
                 self._start_copy()
-        if not self._plain(chunk, last):
+        if not (self._plain(chunk, last) or self._mended(chunk)):
             self._careful(chunk, last)
         self.offset += len(chunk)
 
     def _plain(self, chunk: bytes, last: bool) -> bool:
         """Whether the chunk is regular as it stands; if so it is counted."""
-        if not self.simple or self.line_end == b"\r":
+        if self.line_end == b"\r":
             return False
-        if not (self.body.valid_utf8 or _is_utf8(chunk)):
+        found = self._regular_lines(chunk) or self._regular(chunk, self.line_end, last)
+        if found is None or not self._readable(chunk):
             return False
-        found = self._regular_lines(chunk) or self._regular(chunk, last)
-        if found is None:
+        self._count(found, chunk)
+        if self.copy:
+            self._write(chunk)
+        return True
+
+    def _mended(self, chunk: bytes) -> bool:
+        """Whether only its line ends and blank lines keep a chunk without quotes from being regular; if so it is counted."""
+        if self.quote and self.quote in chunk:
             return False
+        lines = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        count = lines.count(b"\n")
+        if not lines.endswith(b"\n"):
+            lines += b"\n"
+        if self.body.columns > 1:
+            lines = re.sub(rb"\n{2,}", b"\n", lines).lstrip(b"\n")
+        found = self._regular(lines, b"\n", last=False)
+        if found is None or not self._readable(chunk):
+            return False
+        self._start_copy()
+        self._count(replace(found, lines=count), chunk)
+        self._write(lines if self.copy_end == b"\n" else lines.replace(b"\n", self.copy_end))
+        return True
+
+    def _readable(self, chunk: bytes) -> bool:
+        return self.body.valid_utf8 or _is_utf8(chunk)
+
+    def _count(self, found: _Regular, chunk: bytes) -> None:
         self.rows += found.rows
         self.quoted |= found.quoted
         self.multiline |= found.multiline
         self.line += found.lines
-        self.longest = max(self.longest, len(chunk))
+        self.longest = max(self.longest, len(chunk) + 2)
         self.separator_free &= SEPARATOR not in chunk
-        if self.copy:
-            self.copy.write(chunk)
-        return True
 
     def _regular_lines(self, chunk: bytes) -> _Regular | None:
         """The quick look at a large chunk of lines; None if it is not sure."""
-        if len(chunk) < LARGE_CHUNK // 2 or not chunk.endswith(b"\n"):
+        if not self.simple or len(chunk) < LARGE_CHUNK // 2 or not chunk.endswith(b"\n"):
             return None
         from diffing.lines import regular_lines
 
@@ -241,20 +265,22 @@ class _Check:
         lines = regular_lines(chunk, self.delimiter[0], quote, self.body.columns, crlf=self.line_end == b"\r\n")
         return _Regular(lines.rows, lines.rows, lines.quoted, False) if lines else None
 
-    def _regular(self, chunk: bytes, last: bool) -> _Regular | None:
+    def _regular(self, chunk: bytes, line_end: bytes, last: bool) -> _Regular | None:
         """Whether delimiters and line ends outside quotes are those of whole records; None if not."""
+        if not self.simple:
+            return None
         marks = chunk.translate(None, self.not_marks)
         lone = marks.count(b"\r") - chunk.count(b"\r\n")
         lines = marks.count(b"\n") + lone
         unended = last and not chunk.endswith(b"\n")
         if unended:
-            marks += self.line_end
+            marks += line_end
         quoted = self.quoted_run is not None and self.quote in marks
         if (lone or quoted) and not (quoted and self.reader.regular(chunk)):
             return None
         if quoted and self.quoted_run:
             marks = self.quoted_run.sub(b"", marks.replace(self.quote * 2, b""))
-        unit = self.delimiter * (self.body.columns - 1) + self.line_end
+        unit = self.delimiter * (self.body.columns - 1) + line_end
         rows, odd = divmod(len(marks), len(unit))
         if odd or marks != unit * rows:
             return None
@@ -263,15 +289,14 @@ class _Check:
     def _careful(self, chunk: bytes, last: bool) -> None:
         """Read a chunk record by record into the clean copy."""
         self._start_copy()
-        assert self.copy is not None
         out: list[bytes] = []
         done = 0
         for record in self.reader.read(chunk, last):
             done = record.end
             if (written := self._take(record)) is not None:
-                out.append(written + (b"\n" if self.line_end == b"\r" else self.line_end))
+                out.append(written + self.copy_end)
             self.line += record.lines
-        self.copy.write(b"".join(out))
+        self._write(b"".join(out))
         self.rows += len(out)
         self.longest = max(self.longest, *map(len, out)) if out else self.longest
         self.separator_free &= SEPARATOR not in chunk
@@ -287,18 +312,21 @@ class _Check:
             reason = f"{_cells(record.cells)} instead of {self.body.columns}"
         reason = reason or unreadable(record.raw)
         self.quoted |= self.quote != b"" and self.quote in record.clean
-        self.multiline |= record.lines > 1 and reason is None
-        if reason is None:
-            return record.clean
         fills = self.bad_lines is BadLines.FILL and missing > 0 and record.reason is None and not unreadable(record.raw)
-        self._note(record, reason, fills)
-        return record.clean + self.delimiter * missing if fills else None
+        if reason:
+            self._note(record, reason, fills)
+        if reason and not fills:
+            return None
+        self.multiline |= record.lines > 1
+        return record.clean + self.delimiter * missing
 
     def _note(self, record: Record, reason: str, fills: bool) -> None:
         if fills:
             self.filled += 1
         else:
             self.bad_count += 1
+        if self.bad_count > MOST_REFUSED and self.bad_lines is not BadLines.SKIP:
+            raise _refusal(self.body.name, f"more than {MOST_REFUSED:,} bad lines", self.bad, self.bad_lines)
         if len(self.bad) < BAD_LINES_KEPT:
             text = record.raw[: SHOWN_TEXT * 4].decode("utf-8", "replace")[:SHOWN_TEXT]
             self.bad.append(BadLine(self.line, text, reason))
@@ -311,12 +339,27 @@ class _Check:
         if self.offset > self.body.offset:
             with self.body.path.open("rb") as file:
                 file.seek(self.body.offset)
-                _copy_bytes(file, self.copy, self.offset - self.body.offset)
+                left = self.offset - self.body.offset
+                while left and (data := file.read(min(CHUNK, left))):
+                    self._write(data)
+                    left -= len(data)
+
+    def _write(self, data: bytes) -> None:
+        assert self.copy is not None
+        if data.startswith(codecs.BOM_UTF8) and not self.copy.tell():
+            self.copy.write(codecs.BOM_UTF8)  # readers take away the first one
+        self.copy.write(data)
+
+    @property
+    def copy_end(self) -> bytes:
+        """What ends lines in the copy."""
+        return b"\n" if self.line_end == b"\r" else self.line_end
 
     def finish(self) -> Records:
         refused = self.bad_count if self.bad_lines is not BadLines.SKIP else 0
         if refused:
-            raise _refusal(self.body.name, self.bad_count, self.bad, self.bad_lines)
+            count = "a bad line" if refused == 1 else f"{refused:,} bad lines"
+            raise _refusal(self.body.name, count, self.bad, self.bad_lines)
         self.close()
         return Records(
             path=self.clean_copy if self.copy else self.body.path,
@@ -351,12 +394,6 @@ def _end_of_skipped_lines(body: Body) -> bytes | None:
     return b"\r\n" if crlf else b"\n"
 
 
-def _copy_bytes(source: BinaryIO, target: BinaryIO, count: int) -> None:
-    while count > 0 and (data := source.read(min(CHUNK, count))):
-        target.write(data)
-        count -= len(data)
-
-
 def _is_utf8(data: bytes) -> bool:
     if data.isascii():
         return True
@@ -378,13 +415,12 @@ def _cells(count: int) -> str:
     return f"{count} cell" if count == 1 else f"{count} cells"
 
 
-def _refusal(name: str, count: int, bad: list[BadLine], bad_lines: BadLines) -> BadLinesError:
-    lines = ", ".join(str(each.line) for each in bad[:5]) + (", …" if count > 5 else "")
+def _refusal(name: str, count: str, bad: list[BadLine], bad_lines: BadLines) -> BadLinesError:
+    lines = ", ".join(str(each.line) for each in bad[:5]) + (", …" if len(bad) > 5 else "")
     shown = "; ".join(f"line {each.line} has {each.reason}: {each.text[:80]!r}" for each in bad[:5])
-    what = "a bad line" if count == 1 else f"{count:,} bad lines"
     also = "" if bad_lines is BadLines.FILL else ", or fill short lines (--fill-short-lines)"
     return BadLinesError(
-        f"{name} has {what} ({lines}): {shown}.",
+        f"{name} has {count} ({lines}): {shown}.",
         f"Mend the file, check the delimiter and quote, leave bad lines out (--skip-bad-lines){also}.",
     )
 

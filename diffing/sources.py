@@ -32,6 +32,12 @@ BLOCKS, BLOCK = 16, 1 << 15
 SAMPLE_ROWS = 4000
 MAX_COLUMNS = 20_000
 PIECE = 1 << 20
+SURE = 1 << 20
+"""After so many bytes that are no UTF-8, and hardly any that are, a file is no UTF-8."""
+NOT_HIGH = bytes(range(0x80)) + bytes(range(0xA0, 0x100))
+"""All bytes but those that are control characters in Latin-1 and mostly letters and signs in Windows-1252."""
+UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")
+"""Those of them that Windows-1252 lacks."""
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -328,20 +334,21 @@ def _control_share(head: bytes) -> float:
 def _by_all_bytes(path: Path) -> tuple[str, bool]:
     """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8; and whether all of the file is UTF-8."""
     right = wrong = 0
-    high_controls = undefined = False
+    high: set[int] = set()
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     with path.open("rb") as file:
         for piece in iter(lambda: file.read(PIECE), b""):
             if piece.isascii() and not decoder.getstate()[0]:
                 continue
-            bad, good = _strays(decoder.decode(piece))
-            wrong, right = wrong + bad, right + good
-            high_controls |= bad > 0 and re.search(rb"[\x80-\x9f]", piece) is not None
-            undefined |= bad > 0 and re.search(rb"[\x81\x8d\x8f\x90\x9d]", piece) is not None
+            if wrong < SURE or wrong <= right * 20:
+                bad, good = _strays(decoder.decode(piece))
+                wrong, right = wrong + bad, right + good
+            if wrong:
+                high.update(piece.translate(None, NOT_HIGH))
     wrong += _strays(decoder.decode(b"", final=True))[0]
     if wrong <= right * 20:
         return "utf-8", not wrong
-    return ("windows-1252" if high_controls and not undefined else "latin-1"), False
+    return ("windows-1252" if high and not high & UNDEFINED else "latin-1"), False
 
 
 def _strays(text: str) -> tuple[int, int]:
@@ -465,16 +472,27 @@ def _parsed(text: str, dialect: CsvDialect) -> list[list[str]]:
 
 def _sample_texts(source: Source) -> Iterator[str]:
     size = source.data.stat().st_size
+    line_end = source.dialect.line_end.encode()
     with source.data.open("rb") as file:
         file.seek(source.offset)
         if size <= WHOLE:
-            yield file.read().removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+            yield file.read().decode("utf-8", "replace")
             return
         for i in range(BLOCKS):
             file.seek(source.offset + (size - source.offset) * i // BLOCKS)
-            if i:
-                file.readline(MAX_RECORD)
-            yield (file.read(BLOCK) + file.readline(MAX_RECORD)).decode("utf-8", "replace")
+            yield _lines_of_a_block(file, line_end, from_start=i == 0).decode("utf-8", "replace")
+
+
+def _lines_of_a_block(file: IO[bytes], line_end: bytes, *, from_start: bool) -> bytes:
+    """The whole lines of a block; of a larger one where lines are long."""
+    block = b""
+    while (more := file.read(len(block) or BLOCK)) and (len(block) < WHOLE):
+        block += more
+        first = 0 if from_start else block.find(line_end) + len(line_end)
+        last = block.rfind(line_end) + len(line_end)
+        if last > max(first, len(line_end)):
+            return block[first:last]
+    return b""
 
 
 # --- Parquet -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ MENU = [
     ("result.py", "Result", "result", "hidden"),
     ("history.py", "History", "history", "visible"),
     ("metrics.py", "Metrics", "metrics", "visible"),
-    ("api.py", "API", "api", "visible"),
+    ("api.py", "API", "http-api", "visible"),
 ]
 """File, title, address, and whether the menu shows it. The first is where people arrive."""
 

@@ -41,8 +41,8 @@ def with_two_files(page: Any, url: str, files: Path) -> Any:
 def edit(page: Any, row: int, column: str, text: str) -> None:
     """Write into the table of rules, a canvas; `row` counts from 1."""
     grid = page.locator('[data-testid="stExpander"] [data-testid="stDataFrame"]')
-    grid.scroll_into_view_if_needed()
-    page.wait_for_timeout(400)
+    grid.wait_for()
+    page.wait_for_timeout(300)
     names, box = grid.locator('[role="columnheader"]').all_inner_texts(), grid.bounding_box()
     page.mouse.click(box["x"] + box["width"] * (names.index(column) + 0.5) / len(names), box["y"] + 35 + 33 * (row - 0.5))
     page.wait_for_timeout(200)
@@ -52,6 +52,7 @@ def edit(page: Any, row: int, column: str, text: str) -> None:
 
 
 def test_two_files_become_a_result_and_can_be_compared_again(page: Any, url: str, files: Path):
+    page.set_viewport_size({"width": 1280, "height": 1400})
     with_two_files(page, url, files)
     assert "monday *1*.csv" in page.inner_text("body")
     assert "300 rows" in page.inner_text("body")
@@ -133,6 +134,6 @@ def test_a_file_over_the_limit_is_refused_in_words(browser: Any, tmp_path: Path)
         page = browser.new_page()
         page.goto(small.url)
         page.locator(".st-key-slot_old input[type=file]").set_input_files(tmp_path / "big.csv")
-        page.get_by_text("1MB or smaller").first.wait_for(state="attached")
+        page.get_by_text("1.0MB or smaller").first.wait_for(state="attached")
     finally:
         small.stop()

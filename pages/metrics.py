@@ -26,7 +26,7 @@ STATES = {
     JobState.INTERRUPTED: "interrupted",
 }
 AGES = [(86_400, "day"), (3_600, "hour"), (60, "minute")]
-EXAMPLE = '''[orders]
+EXAMPLE = """[orders]
 title = "Orders"
 description = "Orders per day and shop."
 old = "data/orders_old.csv"        # paths start at the folder of metrics.toml
@@ -34,7 +34,7 @@ new = "data/orders_new.csv.gz"
 key = ["day", "shop"]              # the columns that name each row
 ignore = ["exported_at"]           # columns to leave out
 tolerances = { total = "0.01" }    # or "0.1%"; without: 1e-9 of the larger number
-'''
+"""
 
 
 def main() -> None:

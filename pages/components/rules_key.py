@@ -149,5 +149,3 @@ def _ideas_to_offer(question: Question, plan: Plan, waiting: Waiting) -> list[Ke
     except DiffError:
         return []
     return [idea for idea in ideas if set(idea.columns) != set(question.choices.key)]
-
-

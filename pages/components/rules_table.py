@@ -114,7 +114,12 @@ def _per_column(question: Question, plan: Plan) -> None:
     choices, key = question.choices, f"editor_{st.session_state.setdefault('editor', 0)}"
     pairs = _pairs(question, plan)
     table = pd.DataFrame([_row(pair, choices, plan) for pair in pairs])
-    hidden = {CASE: choices.ignore_case is True, SPACE: choices.ignore_space is True, TYPE: choices.text, TOLERANCE: choices.text or question.keyless}
+    hidden = {
+        CASE: choices.ignore_case is True,
+        SPACE: choices.ignore_space is True,
+        TYPE: choices.text,
+        TOLERANCE: choices.text or question.keyless,
+    }
     hidden[DATES] = choices.text or (not any(table[TYPE] == ColumnType.DATE) and not (choices.old_formats or choices.new_formats))
     st.data_editor(
         table,
@@ -164,9 +169,7 @@ def _config() -> dict[str, Any]:
         ),
         CASE: of.CheckboxColumn(help="Berlin is BERLIN."),
         SPACE: of.CheckboxColumn(help="Blanks, tabs and no-break spaces around the value."),
-        DATES: of.TextColumn(
-            help="If not as 2024-01-31: %d.%m.%Y in both files, or %d.%m.%Y → %m/%d/%y in the old and in the new one."
-        ),
+        DATES: of.TextColumn(help="If not as 2024-01-31: %d.%m.%Y in both files, or %d.%m.%Y → %m/%d/%y in the old and in the new one."),
     }
 
 

@@ -84,8 +84,8 @@ def write_parquet(result: Result, path: Path) -> None:
     columns = output_columns(result.plan)
     with _written(path) as part, _rows(result) as con:
         named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(columns.values()))
-        con.execute(f"SELECT {named} FROM read_parquet($rows)", {"rows": str(result.rows_file)})
-        reader: Any = con.to_arrow_reader(50_000)
+        rows = con.sql(f"SELECT {named} FROM read_parquet($rows)", params={"rows": str(result.rows_file)})
+        reader: Any = rows.to_arrow_reader(50_000)
         schema = reader.schema
         for i, name in enumerate(columns):
             schema = schema.set(i, schema.field(i).with_name(name))

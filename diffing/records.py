@@ -130,9 +130,10 @@ def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
         data = rest + more
         if not more:
             check.rest = b""
-            if data:
-                yield data, True
-            return
+            if not data:
+                return
+            yield data, True
+            continue
         cut = _cut(data, check.quote)
         check.rest = data[cut:]
         if cut:
@@ -296,6 +297,8 @@ class _Check:
             if (written := self._take(record)) is not None:
                 out.append(written + self.copy_end)
             self.line += record.lines
+            if record.reason and len(chunk) > 2 * self.chunk:
+                break  # a long wait for a closing quote was in vain: what follows may be regular
         self._write(b"".join(out))
         self.rows += len(out)
         self.longest = max(self.longest, *map(len, out)) if out else self.longest

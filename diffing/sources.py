@@ -38,6 +38,8 @@ NOT_HIGH = bytes(range(0x80)) + bytes(range(0xA0, 0x100))
 """All bytes but those that are control characters in Latin-1 and mostly letters and signs in Windows-1252."""
 UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")
 """Those of them that Windows-1252 lacks."""
+TEXT = bytes(range(0x20, 0x100)) + b"\t\r\n\v\f\x01\x1c\x1d\x1e\x1f"
+"""Bytes that texts are made of; some control characters separate cells."""
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -179,6 +181,8 @@ class _reading:
 
 def _refuse_other_than_files(path: Path, name: str) -> None:
     mode = path.stat().st_mode
+    if any("\ud800" <= each <= "\udfff" for each in str(path)):
+        raise SourceError(f"The name of the file is not UTF-8 text: {name!r}.", "Rename it.")
     if stat.S_ISDIR(mode):
         raise SourceError(f"{name} is a folder, not a file.", "Give a CSV or Parquet file.")
     if not stat.S_ISREG(mode) and path != Path(os.devnull):
@@ -317,18 +321,18 @@ def _marked(head: bytes) -> str | None:
 def _by_zero_bytes(source: Source, head: bytes) -> str:
     even, odd = head[0::2].count(0), head[1::2].count(0)
     half = len(head) / 2
-    if odd > 0.4 * half and even < 0.05 * half:
+    if odd > 0.1 * half and even < 0.05 * odd:
         return "utf-16-le"
-    if even > 0.4 * half and odd < 0.05 * half:
+    if even > 0.1 * half and odd < 0.05 * even:
         return "utf-16-be"
-    if even + odd > 0.1 * len(head) or _control_share(head) > 0.05:
+    if even + odd > 0.1 * len(head):
         raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
     return "utf-8"
 
 
-def _control_share(head: bytes) -> float:
-    strange = len(head.translate(None, bytes(range(32, 256)) + b"\t\r\n"))
-    return strange / max(len(head), 1)
+def _is_binary(head: bytes, choice: DialectChoice) -> bool:
+    strange = len(head.translate(None, TEXT + (choice.delimiter or "").encode()))
+    return strange > 0.05 * len(head)
 
 
 def _by_all_bytes(path: Path) -> tuple[str, bool]:
@@ -367,7 +371,7 @@ def _head(path: Path, size: int) -> bytes:
 
 def _with_table(source: Source, encoding: str, choice: DialectChoice) -> Source:
     head = _head(source.data, HEAD)
-    if _control_share(head) > 0.05:
+    if _is_binary(head, choice):
         raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
     head = head.removeprefix(codecs.BOM_UTF8)
     if not head.strip(b"\r\n"):

@@ -14,14 +14,16 @@ from diffing.services import services
 from diffing.sources import Source
 from pages.components import files, rules_columns, rules_key, rules_table
 from pages.components.fates import plain
+from pages.components.files_card import with_bad_lines
 from pages.components.files_draft import FILES, about, draft, entered, owner, put, subject, synced
+from pages.components.files_finding import Waiting, come_back_for, shown_error
 
 WAYS = {"files": "Two files", "metric": "A metric"}
 DEMO = "revenue"
 
 
 def main() -> None:
-    waiting: files.Waiting = []
+    waiting: Waiting = []
     st.title("What do you want to compare?", anchor=False)
     begin_where_the_address_says()
     try:
@@ -29,9 +31,9 @@ def main() -> None:
         if pair:
             ask(*pair, waiting)
     except DiffError as error:
-        files.shown_error(error)
+        shown_error(error)
     if waiting:
-        files.come_back_for(waiting)
+        come_back_for(waiting)
 
 
 # --- which files -----------------------------------------------------------------------------------
@@ -54,11 +56,11 @@ def begin_where_the_address_says() -> None:
         st.session_state["not_begun"] = error
 
 
-def chosen_files(waiting: files.Waiting) -> tuple[Source, Source] | None:
+def chosen_files(waiting: Waiting) -> tuple[Source, Source] | None:
     """The way in, and the two files that it leads to; None as long as one is missing."""
     error = st.session_state.pop("not_begun", None)
     if error:
-        files.shown_error(error)
+        shown_error(error)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         choose_way()
         if subject():
@@ -76,7 +78,7 @@ def chosen_files(waiting: files.Waiting) -> tuple[Source, Source] | None:
 def choose_way() -> None:
     key = synced("way", "metric" if subject() else "files")
     st.segmented_control(
-        "Way in",
+        "What to compare",
         list(WAYS),
         key=key,
         required=True,
@@ -128,16 +130,16 @@ def newcomers() -> None:
 # --- how, and start --------------------------------------------------------------------------------
 
 
-def ask(old: Source, new: Source, waiting: files.Waiting) -> None:
+def ask(old: Source, new: Source, waiting: Waiting) -> None:
     """What was found out, the choices, and the button."""
     plan, problem = plan_of(replace(draft(), choices=fitting(draft().choices, old, new)), old, new)
     if plan is None:
-        files.shown_error(problem)
+        shown_error(problem)
         rules_columns.renames(old, new, waiting)
         return
     question = rules_key.settled(old, new, waiting)
     plan, problem = plan_of(question, old, new)
-    bad = files.with_bad_lines(old, new)
+    bad = with_bad_lines(old, new)
     if bad:
         rules_table.bad_lines()
     left, right = st.columns(2, gap="medium")
@@ -164,7 +166,7 @@ def plan_of(question: Question, old: Source, new: Source) -> tuple[Plan | None, 
 
 def start(question: Question, problem: PlanError | None) -> None:
     if problem:
-        files.shown_error(problem)
+        shown_error(problem)
     with st.container(horizontal=True, horizontal_alignment="right"):
         wrong = bool(problem or rules_table.mistakes())
         if not st.button("Compare", type="primary", icon=":material/compare_arrows:", disabled=wrong):
@@ -172,7 +174,7 @@ def start(question: Question, problem: PlanError | None) -> None:
     try:
         job = services().jobs.submit(question, owner=owner())
     except DiffError as error:
-        files.shown_error(error)
+        shown_error(error)
     else:
         st.switch_page("result.py", query_params={"job": str(job.id)})
 

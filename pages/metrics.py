@@ -14,6 +14,7 @@ from diffing.services import services
 from diffing.store import ResultGone, in_words
 from pages.components import files
 from pages.components.fates import number, plain
+from pages.components.files_finding import shown_error
 from pages.components.rules_columns import listed
 
 WIDTHS = [30, 24, 24, 30, 20]
@@ -42,7 +43,7 @@ def main() -> None:
         metrics = services().files.metrics()
     except DiffError as error:
         st.title("Metrics", anchor=False)
-        files.shown_error(error)
+        shown_error(error)
         explain()
         return
     heading(metrics)
@@ -61,7 +62,7 @@ def heading(metrics: dict[str, Metric]) -> None:
         st.button("Run all", type="primary", icon=":material/play_arrow:", disabled=not complete, on_click=run_all, args=(complete,))
     st.caption("Comparisons with a name. Each has an old and a new file, a key and rules, and can be run again and again.")
     for error in st.session_state.pop("not_run", []):
-        files.shown_error(error)
+        shown_error(error)
     if started := st.session_state.pop("started", 0):
         st.success(f"{number(started, 'comparison')} started. Results appear below.", icon=":material/check:")
 

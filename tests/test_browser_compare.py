@@ -1,5 +1,7 @@
 """The compare page in a browser, against the real server: from two files, or a metric, to a result."""
 
+# ruff: noqa: F811 - fixtures are imported, and named as arguments
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browsing import Server, browser, needs_browser, page, server, settled, url  # noqa: F401 - fixtures
+from tests.browsing import Server, browser, needs_browser, page, server, settled, url  # noqa: F401
 
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser")]
 
@@ -72,7 +74,7 @@ def test_two_files_become_a_result_and_can_be_compared_again(page: Any, url: str
     assert "is now" in page.inner_text("body")
 
 
-def test_another_browser_does_not_get_the_files(page: Any, browser: Any, url: str, files: Path):  # noqa: F811
+def test_another_browser_does_not_get_the_files(page: Any, browser: Any, url: str, files: Path):
     with_two_files(page, url, files)
     page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_text("rows differ").wait_for()
@@ -102,7 +104,7 @@ def test_an_encoding_that_is_none_is_refused_beside_it(page: Any, url: str, file
     assert "300 rows" in page.inner_text("body")
 
 
-def test_a_metric_runs_from_its_page_and_missing_files_are_named(page: Any, server: Server, url: str, files: Path):  # noqa: F811
+def test_a_metric_runs_from_its_page_and_missing_files_are_named(page: Any, server: Server, url: str, files: Path):
     (server.folder / "a.csv").write_text(OLD)
     (server.folder / "b.csv").write_text(NEW)
     server.registry.write_text(
@@ -118,7 +120,7 @@ def test_a_metric_runs_from_its_page_and_missing_files_are_named(page: Any, serv
 
 
 @pytest.mark.parametrize("look, ground", [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 22, 28)")])
-def test_the_page_follows_the_look_of_the_system(browser: Any, url: str, look: Any, ground: str):  # noqa: F811
+def test_the_page_follows_the_look_of_the_system(browser: Any, url: str, look: Any, ground: str):
     context = browser.new_context(color_scheme=look)
     page = context.new_page()
     page.goto(url)
@@ -127,7 +129,7 @@ def test_the_page_follows_the_look_of_the_system(browser: Any, url: str, look: A
     context.close()
 
 
-def test_a_file_over_the_limit_is_refused_in_words(browser: Any, tmp_path: Path):  # noqa: F811
+def test_a_file_over_the_limit_is_refused_in_words(browser: Any, tmp_path: Path):
     (tmp_path / "big.csv").write_bytes(b"a,b\n" * 300_000)
     small = Server(tmp_path, DIFFING_UPLOAD_LIMIT="1MiB")
     try:

@@ -12,8 +12,8 @@ from diffing.inspect import Rename, fitting
 from diffing.plan import Plan
 from diffing.sources import Source
 from pages.components.fates import number
-from pages.components.files import Waiting, inspector, known
 from pages.components.files_draft import choose, draft
+from pages.components.files_finding import Waiting, inspector, known
 
 MOST = 12
 """Names that are listed before “and so many more”."""

@@ -339,20 +339,33 @@ def _by_all_bytes(path: Path) -> tuple[str, bool]:
     """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8; and whether all of the file is UTF-8."""
     right = wrong = 0
     high: set[int] = set()
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    with path.open("rb") as file:
-        for piece in iter(lambda: file.read(PIECE), b""):
-            if piece.isascii() and not decoder.getstate()[0]:
-                continue
+    for piece in _pieces_of_lines(path):
+        if piece.isascii():
+            continue
+        try:
+            right += len(piece) - len(piece.decode())
+        except UnicodeDecodeError:
             if wrong < SURE or wrong <= right * 20:
-                bad, good = _strays(decoder.decode(piece))
+                bad, good = _strays(piece.decode("utf-8", "surrogateescape"))
                 wrong, right = wrong + bad, right + good
-            if wrong:
-                high.update(piece.translate(None, NOT_HIGH))
-    wrong += _strays(decoder.decode(b"", final=True))[0]
+            high.update(piece.translate(None, NOT_HIGH))
     if wrong <= right * 20:
         return "utf-8", not wrong
     return ("windows-1252" if high and not high & UNDEFINED else "latin-1"), False
+
+
+def _pieces_of_lines(path: Path) -> Iterator[bytes]:
+    """The bytes of a file in pieces that end with a line, so that no character is cut; very long lines may be."""
+    rest = b""
+    with path.open("rb") as file:
+        while more := file.read(PIECE):
+            data = rest + more
+            cut = data.rfind(b"\n") + 1 or (len(data) if len(data) > MAX_RECORD else 0)
+            rest = data[cut:]
+            if cut:
+                yield data[:cut]
+    if rest:
+        yield rest
 
 
 def _strays(text: str) -> tuple[int, int]:

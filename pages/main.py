@@ -23,7 +23,7 @@ CHOSEN = '[data-testid="stButtonGroup"] [data-selected="true"]'
 st.set_page_config(page_title="CSV Diffing", page_icon=str(STATIC / "favicon.png"), layout="wide")
 look = "dark" if st.context.theme.type == "dark" else "light"
 st.logo(str(STATIC / f"logo_{look}.png"), size="large")
-st.html(f"<style>{CHOSEN} {{color: {st.get_option(f'theme.{look}.linkColor')}}}</style>")
+st.html(f"<style>{CHOSEN} * {{color: {st.get_option(f'theme.{look}.linkColor')}}}</style>")
 pages = [
     st.Page(file, title=title, url_path=address, default=not address, visibility=visibility)
     for file, title, address, visibility in MENU

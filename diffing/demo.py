@@ -162,9 +162,7 @@ class _Demo:
     """SQL: whether a key cell is empty."""
 
 
-def write_demo(
-    folder: Path, *, revenue_rows: int = REVENUE_ROWS, c_revenue_rows: int = C_REVENUE_ROWS
-) -> dict[str, Planned]:
+def write_demo(folder: Path, *, revenue_rows: int = REVENUE_ROWS, c_revenue_rows: int = C_REVENUE_ROWS) -> dict[str, Planned]:
     """Write `<metric>_old.csv` and `<metric>_new.csv` of both metrics, and `planned.json` about them.
 
     Sizes are rows of the old files, 1 or more. A file appears when it is complete, `planned.json` last.
@@ -186,9 +184,7 @@ def write_demo(
     return planned
 
 
-def ensure_demo(
-    folder: Path, *, revenue_rows: int = REVENUE_ROWS, c_revenue_rows: int = C_REVENUE_ROWS
-) -> dict[str, Planned]:
+def ensure_demo(folder: Path, *, revenue_rows: int = REVENUE_ROWS, c_revenue_rows: int = C_REVENUE_ROWS) -> dict[str, Planned]:
     """What is planned in the demo data of a folder; they are written first if any file is missing.
 
     Data of other sizes stay as they are.

@@ -52,7 +52,8 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
             with _rows(result) as con:
                 named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
                 con.execute(
-                    f"COPY (SELECT {named} FROM read_parquet($rows)) TO $body (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"')",
+                    f"COPY (SELECT {named} FROM read_parquet($rows)) TO $body"
+                    " (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"')",
                     {"rows": str(result.rows_file), "body": str(body)},
                 )
             with part.open("wb") as out, body.open("rb") as rows:

@@ -203,8 +203,7 @@ def _unreadable() -> tuple[type[Exception], ...]:
 
 NAME_COSTS = {
     0.4: "id ids key pk uuid guid identifier",
-    0.6: "code no nr num number sku ean isbn icao iata ref"
-    " date day week month year quarter period time hour timestamp datetime cohort",
+    0.6: "code no nr num number sku ean isbn icao iata ref date day week month year quarter period time hour timestamp datetime cohort",
     0.8: "name type kind field stat metric segment site station store shop region country location line index",
     2.0: "value values amount price cost total sum count qty quantity share rate score average avg mean min max change"
     " updated modified changed created exported loaded note notes comment comments remark remarks text description",
@@ -724,9 +723,7 @@ def matches_by_value(
     return tuple(pair.name for pair, o, n in zip(asked, old_misses, new_misses, strict=True) if not o and not n)
 
 
-def _misses(
-    con: DuckDBPyConnection, source: Source, asked: Sequence[tuple[int, Shape]], copies: Path, bad_lines: BadLines
-) -> list[int]:
+def _misses(con: DuckDBPyConnection, source: Source, asked: Sequence[tuple[int, Shape]], copies: Path, bad_lines: BadLines) -> list[int]:
     """For each column asked for, its non-empty cells that are not of the shape that the sample shows."""
     bound: dict[str, str] = {f"shape{i}": SPELLINGS[shape] for i, (_, shape) in enumerate(asked)}
     counts = [f"count(*) FILTER (NOT regexp_full_match(c{at}, $shape{i}))" for i, (at, _) in enumerate(asked)]

@@ -33,7 +33,7 @@ def regular_lines(chunk: bytes, delimiter: int, quote: int | None, columns: int,
     data = np.frombuffer(chunk, np.uint8)
     ends = np.flatnonzero(data == LF)
     starts = np.concatenate(([0], ends[:-1] + 1))
-    if (ends - starts <= crlf).any() or crlf and (data[ends - 1] != CR).any():
+    if (ends - starts <= crlf).any() or (crlf and (data[ends - 1] != CR).any()):
         return None
     cuts = data == delimiter
     quoted = quote is not None and bytes([quote]) in chunk

@@ -105,9 +105,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError as error:
         raise MetricError(f"There is no registry {path.name}.", "Create it, or say where it is.") from error
     except OSError as error:
-        raise MetricError(
-            f"{path.name} can't be read: {error.strerror}.", "Check that it is a file and may be read."
-        ) from error
+        raise MetricError(f"{path.name} can't be read: {error.strerror}.", "Check that it is a file and may be read.") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise MetricError(f"{path.name} is not UTF-8 in line {line}.", "Save it as UTF-8.") from error

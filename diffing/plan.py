@@ -243,7 +243,10 @@ class _Names:
         if name in known:
             return known[name]
         if paired and name in self.single:
-            raise PlanError(f"“{name}” can't be used as {use}: only one of the files has it.", "Say which column it was renamed from or to, or choose another.")
+            raise PlanError(
+                f"“{name}” can't be used as {use}: only one of the files has it.",
+                "Say which column it was renamed from or to, or choose another.",
+            )
         raise ColumnNotFound.among(name, self.shown, use=use)
 
     def all_of(self, names: tuple[str, ...], use: str, *, paired: bool = True, once: bool = False) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ class Sql:
 
     def has_form(self, pair: ColumnPair) -> bool:
         """Whether matching needs another form of the cell than its text."""
-        return pair.widened or not self.plan.key and pair.type is not ColumnType.TEXT
+        return pair.widened or (not self.plan.key and pair.type is not ColumnType.TEXT)
 
     def match_name(self, i: int) -> str:
         return f"m{i}" if self.has_form(self.matched[i]) else f"p{i}"
@@ -364,10 +364,7 @@ class Sql:
         """One code per matched pair of cells (of the key, or of the whole row without one)."""
         if not any(self.has_form(pair) for pair in self.matched):
             return "NULL"
-        each = [
-            self.code(f"a{i}", f"b{i}", pair) if self.has_form(pair) else _code(Cell.SAME_TEXT)
-            for i, pair in enumerate(self.matched)
-        ]
+        each = [self.code(f"a{i}", f"b{i}", pair) if self.has_form(pair) else _code(Cell.SAME_TEXT) for i, pair in enumerate(self.matched)]
         return f"CASE WHEN in_old AND in_new THEN concat({', '.join(each)}) END"
 
     def key_columns(self) -> list[str]:

@@ -267,7 +267,7 @@ def _within(a: Number, b: Number, pair: ColumnPair) -> bool:
     if a.fits and b.fits:
         exact = abs(a.scaled - b.scaled) / 10**18
         return max(abs(a.real - b.real), exact) <= bound
-    return 0 < bound and abs(a.real - b.real) + 4.5e-16 * largest <= bound
+    return bound > 0 and abs(a.real - b.real) + 4.5e-16 * largest <= bound
 
 
 # --- what is said about it -----------------------------------------------------------------------

@@ -81,4 +81,3 @@ def test_imports_point_down(file):
     for name in imported(file):
         if name.startswith("diffing.") and (below := name.split(".")[1]) in floor:
             assert floor[room(file)] <= floor[below], f"{room(file)} must not import {below}"
-

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 from math import isclose
 from pathlib import Path
 
@@ -58,9 +59,7 @@ def counted(metric: str, old: list[Row], new: list[Row]) -> Planned:
     both = [(before[key], after[key]) for key in before.keys() & after.keys()]
     respelled = [a["value"] != b["value"] and Decimal(a["value"]) == Decimal(b["value"]) for a, b in both]
     noise = [a["value"] != b["value"] and same(a["value"], b["value"]) for a, b in both]
-    unchanged = [
-        all(a[name] == b[name] for name in a if name != "value") and same(a["value"], b["value"]) for a, b in both
-    ]
+    unchanged = [all(a[name] == b[name] for name in a if name != "value") and same(a["value"], b["value"]) for a, b in both]
     return Planned(
         old_rows=len(old),
         new_rows=len(new),
@@ -112,9 +111,7 @@ def test_what_changed_is_far_beyond_the_tolerance_and_what_did_not_is_well_withi
 
 def test_whole_numbers_change_too_and_carry_no_noise(folder: Path) -> None:
     before, after = (by_key("revenue", rows(folder, "revenue", side)) for side in ("old", "new"))
-    orders = [
-        (before[key]["value"], after[key]["value"]) for key in before.keys() & after.keys() if key[-1] == "orders"
-    ]
+    orders = [(before[key]["value"], after[key]["value"]) for key in before.keys() & after.keys() if key[-1] == "orders"]
     assert all(Decimal(a) % 1 == 0 and Decimal(b) % 1 == 0 for a, b in orders)
     assert any(Decimal(a) != Decimal(b) for a, b in orders)
     assert any(a + ".0" == b for a, b in orders)
@@ -126,7 +123,7 @@ def test_the_new_file_has_its_own_order(folder: Path, metric: str) -> None:
     shared = set(old) & set(new)
     place = {key: n for n, key in enumerate(key for key in old if key in shared)}
     order = [place[key] for key in new if key in shared]
-    jumps = sum(b != a + 1 for a, b in zip(order, order[1:], strict=False))
+    jumps = sum(b != a + 1 for a, b in pairwise(order))
     assert jumps > len(order) / 4
 
 
@@ -186,9 +183,7 @@ def test_a_cohort_brings_more_from_month_to_month(folder: Path) -> None:
 def test_the_amount_per_order_is_the_amount_by_the_orders(folder: Path) -> None:
     found: dict[tuple[str, ...], dict[str, float]] = {}
     for row in rows(folder, "revenue", "old"):
-        found.setdefault((row["date"], row["segment_field"], row["segment_value_id"]), {})[row["stat"]] = float(
-            row["value"]
-        )
+        found.setdefault((row["date"], row["segment_field"], row["segment_value_id"]), {})[row["stat"]] = float(row["value"])
     complete = [each for each in found.values() if len(each) == 3]
     assert complete and all(isclose(each["aov"], each["revenue"] / each["orders"]) for each in complete)
 
@@ -258,9 +253,7 @@ def test_a_broken_plan_says_what_to_do(tmp_path: Path) -> None:
     assert "Delete it" in caught.value.hint
 
 
-def test_the_command_line_writes_the_data_and_says_what_is_planned(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_writes_the_data_and_says_what_is_planned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--folder", str(tmp_path), "--revenue-rows", "800", "--c-revenue-rows", "400"]) == 0
     assert "revenue: 800 old and 8" in capsys.readouterr().out
     assert (tmp_path / "c_revenue_new.csv").is_file()

@@ -106,9 +106,7 @@ def test_a_registry_saved_by_windows_is_read(registry: Registry) -> None:
     assert list(load_metrics(path)) == ["m"]
 
 
-def test_paths_start_at_the_folder_of_the_registry(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_start_at_the_folder_of_the_registry(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = registry(f"[m]\n{FILES}")
     monkeypatch.chdir(tmp_path)
     metric = load_metrics(path.name)["m"]
@@ -159,9 +157,7 @@ def test_dialect_overrides_are_choices_for_a_source(entry: Callable[[str], Metri
         ('new_dialect = { encoding = "utf-9" }', "new_dialect", "utf-8"),
     ],
 )
-def test_a_mistake_is_told_with_file_metric_and_field(
-    entry: Callable[[str], Metric], fields: str, field: str, hint: str
-) -> None:
+def test_a_mistake_is_told_with_file_metric_and_field(entry: Callable[[str], Metric], fields: str, field: str, hint: str) -> None:
     with pytest.raises(MetricError) as caught:
         entry(fields)
     message = caught.value.message
@@ -296,9 +292,7 @@ def test_minus_zero_is_zero() -> None:
     assert repr(parse_tolerance("-0")) == repr(parse_tolerance("-0%")) == repr(Tolerance())
 
 
-@pytest.mark.parametrize(
-    "text", ["", "%", "-1", "-1e-9%", "1,5", "a", "nan", "inf", "1e999", "1%%", "%1", "1_000", "0x1"]
-)
+@pytest.mark.parametrize("text", ["", "%", "-1", "-1e-9%", "1,5", "a", "nan", "inf", "1e999", "1%%", "%1", "1_000", "0x1"])
 def test_what_is_no_tolerance_is_told_with_what_would_be(text: str) -> None:
     with pytest.raises(PlanError, match=re.escape(f"“{text}” is no tolerance.")) as caught:
         parse_tolerance(text)

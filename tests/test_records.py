@@ -460,7 +460,7 @@ def test_progress_is_told_of_every_byte(tmp_path):
     assert sum(done) == file.stat().st_size
 
 
-@pytest.mark.parametrize("before", ['"title\n', "It's \"so\"\n", '"a\nb",c\n', "\ufeff", '\ufeff"a",b\n', "\n\na,b\n", "a,b\r", "a\r\nb\n"])
+@pytest.mark.parametrize("before", ['"title\n', 'It\'s "so"\n', '"a\nb",c\n', "\ufeff", '\ufeff"a",b\n', "\n\na,b\n", "a,b\r", "a\r\nb\n"])
 def test_what_stands_before_the_records_is_never_read_as_one(tmp_path, before):
     file = tmp_path / "table.csv"
     file.write_bytes((before + "1,2\n3,4\n").encode())

@@ -32,8 +32,8 @@ def _would_match(run: Run, rows_file: Path, form: str) -> float:
     old = ", ".join(form.format(f"k{i}_old") + f" AS f{i}" for i in keys)
     file = run.sql.bind(str(rows_file))
     same = " AND ".join(f"a.f{i} IS NOT DISTINCT FROM r.f{i}" for i in keys)
-    found = run.execute(
-        f"SELECT avg(CASE WHEN EXISTS (FROM (SELECT {old} FROM read_parquet({file}) WHERE change = 'removed') AS r WHERE {same}) THEN 1 ELSE 0 END)"
-        f" FROM (SELECT {new} FROM read_parquet({file}) WHERE change = 'added' LIMIT 10000) AS a"
-    ).fetchone()
+    removed = f"SELECT {old} FROM read_parquet({file}) WHERE change = 'removed'"
+    added = f"SELECT {new} FROM read_parquet({file}) WHERE change = 'added' LIMIT 10000"
+    matches = f"CASE WHEN EXISTS (FROM ({removed}) AS r WHERE {same}) THEN 1 ELSE 0 END"
+    found = run.execute(f"SELECT avg({matches}) FROM ({added}) AS a").fetchone()
     return float(found[0] or 0) if found else 0.0

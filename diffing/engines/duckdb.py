@@ -29,7 +29,6 @@ from diffing.result import ROWS_FILE, SUMMARY_FILE, Result, Summary
 from diffing.sources import Format, Source, parquet_rows
 from diffing.sql import Spelling, Sql
 
-
 WIDE = 150
 """From so many columns on, what the optimizer would find costs more than it saves: the square of the columns."""
 
@@ -172,7 +171,9 @@ def _in_words(plan: Plan) -> Iterator[None]:
     except duckdb.OutOfMemoryException as error:
         if "max_temp_directory_size" in str(error):
             raise EngineError("The disk space for this comparison is used up.", "Free some, or raise the disk limit.") from error
-        raise EngineError("The comparison needs more memory than it may use.", "Raise --memory-limit, or give a key with fewer repeats.") from error
+        raise EngineError(
+            "The comparison needs more memory than it may use.", "Raise --memory-limit, or give a key with fewer repeats."
+        ) from error
     except duckdb.InterruptException as error:
         raise EngineError("The comparison was interrupted.", "Start it again.") from error
     except duckdb.Error as error:
@@ -244,6 +245,6 @@ def _compare(run: Run, rows_file: Path) -> Summary:
     run.execute("DROP TABLE old_left; DROP TABLE new_left")
     run.clock.stage("sorting the result")
     rows = run.sql.output_rows(f"read_parquet({run.sql.bind(str(compared))})", repeated=matching.repeated)
-    run.execute(f"COPY ({rows}) TO {run.sql.bind(str(rows_file))} (FORMAT parquet, COMPRESSION zstd)")
+    run.execute(f"COPY ({rows}) TO {run.sql.bind(str(rows_file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)")
     run.clock.stage("counting")
     return summarize(run, matching, compared, rows_file)

@@ -117,6 +117,5 @@ def _list_candidates(run: Run) -> None:
     differing = f"length(regexp_replace({run.sql.codes()}, '[^{Cell.DIFFERS}]', '', 'g'))"
     rank = MOST_PAIRS + 1
     run.execute(
-        "CREATE OR REPLACE TEMP TABLE candidates AS"
-        f" SELECT g, i, j, ({differing} * {rank} + i) * {rank} + j AS cost FROM ({pairs})"
+        f"CREATE OR REPLACE TEMP TABLE candidates AS SELECT g, i, j, ({differing} * {rank} + i) * {rank} + j AS cost FROM ({pairs})"
     )

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: run test demo-data bench check format clean
 
 run: $(VENV)/.run demo-data
-	@if [ -f app.py ]; then $(BIN)/python app.py; else $(BIN)/python -m diffing metric revenue || [ $$? -eq 1 ]; fi
+	@$(BIN)/python app.py
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

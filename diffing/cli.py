@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -13,7 +14,6 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,8 @@ def _seen(error: Exception) -> str:
 def _complain(message: str, hint: str) -> None:
     from diffing.terminal import safe
 
-    print(f"error: {safe(message)}", *([f"hint: {safe(hint)}"] if hint else []), sep="\n", file=sys.stderr)
+    with contextlib.suppress(OSError):  # when nobody can be told, the exit code still tells
+        print(f"error: {safe(message)}", *([f"hint: {safe(hint)}"] if hint else []), sep="\n", file=sys.stderr, flush=True)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -240,7 +241,7 @@ def _describe(options: argparse.Namespace) -> int:
 _COMMANDS = {"compare": _compare, "metric": _metric, "keys": _keys, "describe": _describe}
 
 
-@contextmanager
+@contextlib.contextmanager
 def _workdir() -> Iterator[Path]:
     """A folder for what a comparison needs on disk, gone afterwards."""
     try:
@@ -251,7 +252,7 @@ def _workdir() -> Iterator[Path]:
         yield Path(name)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress() -> Iterator[Watch]:
     """A watch that tells a terminal how far a longer comparison is."""
     from diffing.engines import Watch

@@ -19,7 +19,10 @@ ALL = "\0"
 """Stands for “all columns” where an option may name some."""
 MAYBE_COLUMNS = ("--ignore-case", "--ignore-space")
 COMMANDS = ("metric", "keys", "describe")
-SIZE = re.compile(r"[0-9]+(\.[0-9]+)? ?([KMGT]i?)?B", re.IGNORECASE)
+SIZE = re.compile(r"(?=.*[1-9])[0-9]{1,6}(\.[0-9]+)? ?([KMGT]i?)?B", re.IGNORECASE)
+MOST_THREADS = 256
+DATE_FORMAT = re.compile(r"(?=[^%]*%)(?:[^%]|%-?[dmyHIMSj]|%[aAbBcfgGnpuUVwWxXYzZ%])*")
+"""At least one directive of strptime, and no other than those that are known."""
 
 EPILOG = """\
 Lists are separated by commas and quoted as in CSV: --key 'id,"last, first"'.
@@ -114,7 +117,7 @@ def _files(parser: argparse.ArgumentParser) -> None:
 def _output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     add = group.add_argument
-    add("-o", "--output", metavar="FILE", help="write the differing rows here")
+    add("-o", "--output", metavar="FILE", type=file_name, help="write the differing rows here")
     add("--format", choices=("csv", "parquet", "json"), help="of that file; json: one object per line")
     add("--for-spreadsheets", action="store_true", help="defuse cells that a spreadsheet would run as formulas")
     add("--json", action="store_true", help="print the summary as JSON")
@@ -124,7 +127,7 @@ def _output(parser: argparse.ArgumentParser) -> None:
 
 def _resources(group: argparse._ActionsContainer) -> None:
     group.add_argument("--memory-limit", metavar="SIZE", type=size, help="such as 1GB (60%% of the memory if not given)")
-    group.add_argument("--threads", metavar="N", type=positive, help="processor cores to use (all if not given)")
+    group.add_argument("--threads", metavar="N", type=threads, help="processor cores to use (all if not given)")
 
 
 def _metric_parser() -> argparse.ArgumentParser:
@@ -174,10 +177,12 @@ def some_names(text: str) -> list[str]:
 
 def names(text: str) -> list[str]:
     """Names separated by commas, quoted as in CSV."""
+    if text.count('"') % 2:
+        raise argparse.ArgumentTypeError(f"“{text}” has a quote that is not closed")
     try:
         return next(csv.reader([text]), [])
     except csv.Error as error:
-        raise argparse.ArgumentTypeError(f"“{text}” is no list of names: {error}") from error
+        raise argparse.ArgumentTypeError(f"“{text}” is no list of names; put a name with a line break in quotes") from error
 
 
 def assignments(text: str) -> list[tuple[str, str]]:
@@ -196,11 +201,14 @@ def assignment(text: str) -> tuple[str, str]:
 def format_of(text: str) -> tuple[str, str]:
     """NAME=FORMAT; the first = after the name separates them. A name may be quoted as in CSV."""
     quoted = re.fullmatch(r'"((?:[^"]|"")*)"=(.*)', text, re.DOTALL)
-    return (quoted[1].replace('""', '"'), quoted[2]) if quoted else assignment(text)
+    name, format_ = (quoted[1].replace('""', '"'), quoted[2]) if quoted else assignment(text)
+    if not DATE_FORMAT.fullmatch(format_):
+        raise argparse.ArgumentTypeError(f"“{format_}” is no date format such as %d.%m.%Y or %m/%d/%y %H:%M")
+    return name, format_
 
 
 def columns_or_all(text: str) -> bool | list[str]:
-    return True if text == ALL else names(text)
+    return True if text == ALL else some_names(text)
 
 
 def character(text: str) -> str:
@@ -213,9 +221,15 @@ def size(text: str) -> str:
     return text.strip()
 
 
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"“{text}” is not a whole number above zero")
+def file_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of the file is empty")
+    return text
+
+
+def threads(text: str) -> int:
+    if not re.fullmatch("0*[1-9][0-9]{0,2}", text) or int(text) > MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"“{text}” is not a whole number from 1 to {MOST_THREADS}")
     return int(text)
 
 

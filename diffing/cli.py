@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -36,6 +37,8 @@ FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says whether something differs."""
     _take_any_character()
+    if argv is None:  # a whole process: being told to end, it clears up as on Ctrl-C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         options = given.parse(sys.argv[1:] if argv is None else argv)
         return _COMMANDS[options.command](options)

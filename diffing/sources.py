@@ -247,11 +247,20 @@ def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]
     try:
         with part.open("wb") as file:
             for piece in pieces:
-                file.write(piece)
+                _write(file, piece, source.name)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def _write(file: IO[bytes], piece: bytes, name: str) -> None:
+    try:
+        file.write(piece)
+        file.flush()
+    except OSError as error:
+        what = f"A plain copy of {name}, which has to be made, can't be written: {error.strerror}."
+        raise SourceError(what, "Free some disk space, or set TMPDIR to a folder on another disk.") from error
 
 
 def _unpacked(source: Source) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from diffing import options as given
 from diffing.errors import DiffError, PlanError
@@ -38,23 +38,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code says whether something differs."""
     _take_any_character()
     if argv is None:  # a whole process: being told to end, it clears up as on Ctrl-C
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for told in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(told, _stop)
     try:
         options = given.parse(sys.argv[1:] if argv is None else argv)
         return _COMMANDS[options.command](options)
     except DiffError as error:
         _complain(error.message, error.hint)
     except KeyboardInterrupt:
-        _complain("Stopped.", "")
-        return STOPPED
+        return _stopped()
     except BrokenPipeError:
         _drop_output()
     except _OutputError as error:
         _drop_output()
         _complain(f"The output can't be written: {error}.", "Free some space, or write it elsewhere.")
-    except Exception as error:  # a traceback would end with exit code 1, which means that something differs
+    except Exception as error:
+        if _told_to_stop.is_set():  # a library may turn the interrupt into an error of its own
+            return _stopped()
+        # A traceback would end with exit code 1, which means that something differs.
         _complain(f"Something unexpected went wrong: {_seen(error)}", "This is a fault in the program; please report this message.")
     return TROUBLE
+
+
+_told_to_stop = threading.Event()
+
+
+def _stop(signal_number: int, frame: object) -> NoReturn:
+    _told_to_stop.set()
+    raise KeyboardInterrupt
+
+
+def _stopped() -> int:
+    _complain("Stopped.", "")
+    return STOPPED
 
 
 class _OutputError(Exception):

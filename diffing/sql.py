@@ -319,11 +319,23 @@ class Sql:
     def _cell_order(self, cell: str, pair: ColumnPair) -> str:
         if pair.type is not ColumnType.NUMBER:
             return f"{cell} ASC NULLS FIRST"
-        number = f"CASE WHEN {self.is_number(cell)} THEN TRY_CAST({cell} AS DOUBLE) END"
-        exact = f"TRY_CAST({cell} AS {DECIMAL})"
-        if not pair.by_value:
-            exact = f"CASE WHEN {self.fits(cell)} THEN {exact} END"
-        return f"{cell} IS NOT NULL, {number} ASC NULLS LAST, {exact} ASC NULLS LAST, {cell} ASC NULLS FIRST"
+        reads = self.is_number(cell)
+        number = f"CASE WHEN {reads} THEN TRY_CAST({cell} AS DOUBLE) END"
+        exact = (
+            self._exact_order(cell, reads) if pair.by_value else [f"CASE WHEN {self.fits(cell)} THEN TRY_CAST({cell} AS {DECIMAL}) END ASC"]
+        )
+        return f"{cell} IS NOT NULL, {number} ASC NULLS LAST, {' NULLS LAST, '.join(exact)} NULLS LAST, {cell} ASC NULLS FIRST"
+
+    def _exact_order(self, form: str, reads: str) -> list[str]:
+        """Order by the exact value of canonical numbers that are the same as doubles."""
+        digits = f"split_part(ltrim({form}, '-'), 'e', 1)"
+        leading = f"length({digits}) + TRY_CAST(split_part({form}, 'e', 2) AS BIGINT)"
+        below = f"{form} LIKE '-%'"
+        return [
+            f"CASE WHEN {reads} THEN CASE WHEN {below} THEN -({leading}) ELSE {leading} END END ASC",
+            f"CASE WHEN {reads} AND NOT {below} THEN {digits} END ASC",
+            f"CASE WHEN {reads} AND {below} THEN {digits} END DESC",
+        ]
 
     # --- statements ------------------------------------------------------------------------------
 

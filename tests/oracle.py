@@ -73,16 +73,6 @@ class Number:
     """Written without exponent, with at most 20 digits before and 18 after the point."""
     real: float = field(compare=False)
 
-    @property
-    def is_decimal(self) -> bool:
-        """Whether it would fit if it were written without exponent."""
-        return self.exponent >= -18 and len(self.digits.lstrip("-")) + self.exponent <= 20
-
-    @property
-    def scaled(self) -> int:
-        """The value in units of 1e-18; only for decimals."""
-        return int(self.digits) * 10 ** (18 + self.exponent)
-
 
 NOTHING = Number("0", 0, True, 0.0)
 """What an empty cell adds to a sum."""
@@ -353,8 +343,9 @@ def _key_rank(key: Meaning, pair: ColumnPair) -> tuple[object, ...]:
         return (0,)
     number = read_number(key) if isinstance(key, str) and pair.type is ColumnType.NUMBER else key
     if isinstance(number, Number):
-        fits = key.is_decimal if isinstance(key, Number) else number.fits
-        return 1, number.real, number.scaled if fits else math.inf, _spelled(key).encode()
+        if isinstance(key, Number):
+            return 1, number.real, Decimal(f"{number.digits}e{number.exponent}"), b""
+        return 1, number.real, number.scaled if number.fits else math.inf, _spelled(key).encode()
     return 2, _spelled(key).encode()
 
 

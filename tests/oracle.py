@@ -73,6 +73,11 @@ class Number:
     """Written without exponent, with at most 20 digits before and 18 after the point."""
     real: float = field(compare=False)
 
+    @property
+    def scaled(self) -> int:
+        """The value in units of 1e-18; only for numbers that fit."""
+        return int(self.digits) * 10 ** (18 + self.exponent)
+
 
 NOTHING = Number("0", 0, True, 0.0)
 """What an empty cell adds to a sum."""

@@ -29,9 +29,10 @@ engine = DuckDBEngine(threads=1)
 
 
 def runs(examples: int) -> settings:
-    """So many examples, or more with EFFORT=10 in the environment."""
+    """So many examples, or more with EFFORT=10 in the environment. With CI set they are the same ones each time."""
     effort = int(os.environ.get("EFFORT", "1"))
-    return settings(max_examples=examples * effort, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=examples * effort, deadline=None, derandomize="CI" in os.environ, suppress_health_check=slow)
 
 
 @dataclass(frozen=True)

@@ -193,8 +193,7 @@ class _Check:
     copy: BinaryIO | None = None
 
     def __post_init__(self) -> None:
-        dialect = self.body.dialect
-        self.delimiter, self.quote = dialect.delimiter.encode(), dialect.quote.encode()
+        self.delimiter, self.quote = self.body.dialect.delimiter.encode(), self.body.dialect.quote.encode()
         self.line, self.offset = self.body.line, self.body.offset
         self.chunk = LARGE_CHUNK if self.body.path.stat().st_size >= LARGE_FILE else CHUNK
         marks = self.delimiter + self.quote + b"\n\r\0"
@@ -228,8 +227,12 @@ class _Check:
         return True
 
     def _mended(self, chunk: bytes) -> bool:
-        """Whether only its line ends and blank lines keep a chunk without quotes from being regular; if so it is counted."""
-        if self.quote and self.quote in chunk:
+        """Whether only its line ends, blank lines, and quotes inside bare cells keep a chunk from being regular.
+
+        If so, it is counted and written as it should be.
+        """
+        quoted = self.quote != b"" and self.quote in chunk
+        if quoted and (chunk.startswith(self.quote) or any(mark + self.quote in chunk for mark in (self.delimiter, b"\n", b"\r"))):
             return False
         lines = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         count = lines.count(b"\n")
@@ -237,13 +240,23 @@ class _Check:
             lines += b"\n"
         if self.body.columns > 1:
             lines = re.sub(rb"\n{2,}", b"\n", lines).lstrip(b"\n")
-        found = self._regular(lines, b"\n", last=False)
+        found = self._regular(lines.replace(self.quote, b"") if quoted else lines, b"\n", last=False)
         if found is None or not self._readable(chunk):
             return False
+        if quoted:
+            lines = b"\n".join(line if self.quote not in line else self._cleaned(line) for line in lines.split(b"\n"))
+        if self.copy_end != b"\n":
+            lines = lines.replace(b"\n", self.copy_end)
         self._start_copy()
-        self._count(replace(found, lines=count), chunk)
-        self._write(lines if self.copy_end == b"\n" else lines.replace(b"\n", self.copy_end))
+        self._count(replace(found, lines=count, quoted=quoted), lines)
+        self._write(lines)
         return True
+
+    def _cleaned(self, line: bytes) -> bytes:
+        """A line of bare cells, with those in quotes that have one inside."""
+        quote, doubled = self.quote, self.quote * 2
+        cells = line.split(self.delimiter)
+        return self.delimiter.join([quote + each.replace(quote, doubled) + quote if quote in each else each for each in cells])
 
     def _readable(self, chunk: bytes) -> bool:
         return self.body.valid_utf8 or _is_utf8(chunk)
@@ -253,7 +266,7 @@ class _Check:
         self.quoted |= found.quoted
         self.multiline |= found.multiline
         self.line += found.lines
-        self.longest = max(self.longest, len(chunk) + 2)
+        self.longest = max(self.longest, len(chunk))
         self.separator_free &= SEPARATOR not in chunk
 
     def _regular_lines(self, chunk: bytes) -> _Regular | None:

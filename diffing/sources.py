@@ -40,6 +40,8 @@ UNDEFINED = frozenset(b"\x81\x8d\x8f\x90\x9d")
 """Those of them that Windows-1252 lacks."""
 TEXT = bytes(range(0x20, 0x100)) + b"\t\r\n\v\f\x01\x1c\x1d\x1e\x1f"
 """Bytes that texts are made of; some control characters separate cells."""
+FEW_STRANGE = 4
+"""So many bytes that no text has make a bad line, not a binary file."""
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
@@ -329,19 +331,19 @@ def _marked(head: bytes) -> str | None:
 
 def _by_zero_bytes(source: Source, head: bytes) -> str:
     even, odd = head[0::2].count(0), head[1::2].count(0)
-    half = len(head) / 2
-    if odd > 0.1 * half and even < 0.05 * odd:
+    least = (0.1 if even + odd > 20 else 0.4) * len(head) / 2
+    if odd > least and even < 0.05 * odd:
         return "utf-16-le"
-    if even > 0.1 * half and odd < 0.05 * even:
+    if even > least and odd < 0.05 * even:
         return "utf-16-be"
-    if even + odd > 0.1 * len(head):
+    if even + odd > max(FEW_STRANGE, 0.1 * len(head)):
         raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
     return "utf-8"
 
 
 def _is_binary(head: bytes, choice: DialectChoice) -> bool:
     strange = len(head.translate(None, TEXT + (choice.delimiter or "").encode()))
-    return strange > 0.05 * len(head)
+    return strange > max(FEW_STRANGE, 0.05 * len(head))
 
 
 def _by_all_bytes(path: Path) -> tuple[str, bool]:
@@ -395,9 +397,11 @@ def _with_table(source: Source, encoding: str, choice: DialectChoice) -> Source:
     head = _head(source.data, HEAD)
     if _is_binary(head, choice):
         raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
-    head = head.removeprefix(codecs.BOM_UTF8)
+    marked = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    head = head[marked:]
     if not head.strip(b"\r\n"):
-        return replace(source, dialect=CsvDialect(encoding=encoding, header=choice.header is not False))
+        _refuse_late_table(source)
+        return replace(source, dialect=CsvDialect(encoding=encoding, header=choice.header is not False), offset=marked)
     sample = _whole_lines(head, source)
     dialect = detect_dialect(sample.decode("utf-8", "replace"), encoding, choice)
     source = replace(source, dialect=dialect)
@@ -408,6 +412,13 @@ def _with_table(source: Source, encoding: str, choice: DialectChoice) -> Source:
         raise SourceError(f"{source.name} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read.", "Check the delimiter.")
     rows = sample_rows(replace(source, columns=tuple(Column(n, ColumnType.TEXT, Shape.TEXT) for n in names)))
     return replace(source, columns=tuple(describe_columns(names, rows)))
+
+
+def _refuse_late_table(source: Source) -> None:
+    with source.data.open("rb") as file:
+        file.seek(HEAD)
+        if any(piece.strip(b"\r\n") for piece in iter(lambda: file.read(PIECE), b"")):
+            raise SourceError(f"{source.name} begins with more than {HEAD >> 10} KB of blank lines.", "Remove them.")
 
 
 def _whole_lines(head: bytes, source: Source) -> bytes:

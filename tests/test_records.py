@@ -23,7 +23,7 @@ from diffing.records import BadLines, Body, Records, check_records
 
 LINE_END = re.compile("\r\n|\n|\r")
 DUCKDB = duckdb.connect()
-FEW = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # --- a reader that goes character by character -----------------------------------------------------

@@ -279,20 +279,20 @@ def a_zip() -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    "data, what",
-    [
-        (a_zip(), "a ZIP or Excel file"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "an Excel file"),
-        (b"%PDF-1.7\n1 0 obj\n", "a PDF file"),
-        (b"BZh91AY&SY", "a bzip2 file"),
-        (b"\xfd7zXZ\0", "an xz file"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a binary file"),
-        (b"SQLite format 3\0" + b"\0" * 5_000, "a binary file"),
-        (bytes(range(256)) * 100, "a binary file"),
-        (gzip.compress(a_zip()), "a binary file"),
-    ],
-)
+NO_TABLES = {
+    "ZIP": (a_zip(), "a ZIP or Excel file"),
+    "old Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "an Excel file"),
+    "PDF": (b"%PDF-1.7\n1 0 obj\n", "a PDF file"),
+    "bzip2": (b"BZh91AY&SY", "a bzip2 file"),
+    "xz": (b"\xfd7zXZ\0", "an xz file"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a binary file"),
+    "database": (b"SQLite format 3\0" + b"\0" * 5_000, "a binary file"),
+    "bytes": (bytes(range(256)) * 100, "a binary file"),
+    "ZIP in gzip": (gzip.compress(a_zip()), "a binary file"),
+}
+
+
+@pytest.mark.parametrize("data, what", NO_TABLES.values(), ids=NO_TABLES)
 def test_what_is_no_table_is_refused(tmp_path, data, what):
     assert what in refusal(data, tmp_path)
 
@@ -362,7 +362,7 @@ def test_the_link_of_an_odd_name_is_made_once(tmp_path):
 # --- tables of no rows -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"", b"\n\n\r\n", codecs.BOM_UTF8, codecs.BOM_UTF16_LE, gzip.compress(b"")])
+@pytest.mark.parametrize("data", [b"", b"\n\n\r\n", codecs.BOM_UTF8, codecs.BOM_UTF16_LE, gzip.compress(b"", mtime=0)])
 def test_a_file_of_nothing_is_a_table_of_no_columns(tmp_path, data):
     source = opened(data, tmp_path)
     assert (source.columns, source.body.columns) == ((), 0)
@@ -441,6 +441,11 @@ def test_a_control_character_may_be_the_delimiter(tmp_path, delimiter):
     source = opened(f"id{delimiter}v\n1{delimiter}2\n", tmp_path, delimiter=delimiter)
     assert rows(source) == [["1", "2"]]
     assert opened("id\x01v\n1\x012\n", tmp_path, "found.csv").dialect.delimiter == "\x01"
+
+
+def test_a_table_after_endless_blank_lines_is_refused_and_not_taken_for_none(tmp_path):
+    assert opened(b"\n" * (1 << 20), tmp_path).columns == ()
+    assert "blank lines" in refusal(b"\n" * (1 << 20) + b"id,v\n1,2\n", tmp_path)
 
 
 def test_too_many_columns_are_refused(tmp_path):

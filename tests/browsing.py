@@ -102,4 +102,18 @@ def settled(page: Any) -> Any:
     """The page, when its script has run."""
     page.wait_for_timeout(250)
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    assert "Traceback" not in page.inner_text("body")
     return page
+
+
+def opened(page: Any, url: str) -> Any:
+    """The page at an address, when its script has run."""
+    page.goto(url)
+    return settled(page)
+
+
+def upload(page: Any, side: str, file: Path) -> None:
+    """Put a file into one of the two slots."""
+    page.locator(f".st-key-slot_{side} input[type=file]").set_input_files(file)
+    page.locator(f".st-key-replace_{side}").wait_for()
+    settled(page)

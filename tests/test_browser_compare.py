@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browsing import Server, browser, needs_browser, page, server, settled, url  # noqa: F401
+from tests.browsing import Server, browser, needs_browser, page, server, settled, upload, url  # noqa: F401
 
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser")]
 
@@ -26,12 +26,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def upload(page: Any, side: str, file: Path) -> None:
-    page.locator(f".st-key-slot_{side} input[type=file]").set_input_files(file)
-    page.locator(f".st-key-replace_{side}").wait_for()
-    settled(page)
-
-
 def with_two_files(page: Any, url: str, files: Path) -> Any:
     page.goto(url)
     upload(settled(page), "old", files / "monday *1*.csv")
@@ -40,17 +34,20 @@ def with_two_files(page: Any, url: str, files: Path) -> Any:
     return settled(page)
 
 
-def edit(page: Any, row: int, column: str, text: str) -> None:
-    """Write into the table of rules, a canvas; `row` counts from 1."""
+def edit(page: Any, row: int, column: str, text: str, *, then: str) -> None:
+    """Write into the table of rules, a canvas, until the page says so; `row` counts from 1."""
     grid = page.locator('[data-testid="stExpander"] [data-testid="stDataFrame"]')
     grid.wait_for()
-    page.wait_for_timeout(300)
-    names, box = grid.locator('[role="columnheader"]').all_inner_texts(), grid.bounding_box()
-    page.mouse.click(box["x"] + box["width"] * (names.index(column) + 0.5) / len(names), box["y"] + 35 + 33 * (row - 0.5))
-    page.wait_for_timeout(200)
-    page.keyboard.type(text)
-    page.keyboard.press("Enter")
-    settled(page)
+    for _ in range(5):
+        page.wait_for_timeout(300)
+        names, box = grid.locator('[role="columnheader"]').all_inner_texts(), grid.bounding_box()
+        page.mouse.click(box["x"] + box["width"] * (names.index(column) + 0.5) / len(names), box["y"] + 35 + 33 * (row - 0.5))
+        page.wait_for_timeout(200)
+        page.keyboard.type(text)
+        page.keyboard.press("Enter")
+        if settled(page).get_by_text(then).count():
+            return
+    page.get_by_text(then).wait_for()
 
 
 def test_two_files_become_a_result_and_can_be_compared_again(page: Any, url: str, files: Path):
@@ -62,8 +59,7 @@ def test_two_files_become_a_result_and_can_be_compared_again(page: Any, url: str
     page.get_by_text("is now").wait_for()
     page.get_by_text("Rules").first.click()
     settled(page)
-    edit(page, 3, "Tolerance", "0.5")
-    page.get_by_text("1 tolerance").wait_for()
+    edit(page, 3, "Tolerance", "0.5", then="1 tolerance")
     page.get_by_role("button", name="Compare", exact=True).click()
     page.get_by_text("8 rows differ").wait_for()
     assert "/result?job=" in page.url
@@ -89,7 +85,7 @@ def test_a_file_that_is_no_table_is_told_in_its_place_and_can_be_replaced(page: 
     page.goto(url)
     upload(settled(page), "old", files / "monday *1*.csv")
     upload(page, "new", files / "book.xlsx")
-    page.get_by_text("is a ZIP or Excel file").wait_for()
+    page.locator(".st-key-slot_new").get_by_text("is a ZIP or Excel file").wait_for()
     page.locator(".st-key-replace_new button").click()
     upload(page, "new", files / "tuesday.csv")
     page.get_by_text("names every row in both files").wait_for()

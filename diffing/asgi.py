@@ -33,7 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffing.errors import DiffError, SourceError
 from diffing.services import Services, close_services, services
-from diffing.uploads import OWNER_COOKIE, Receiving, Upload, Uploads, UploadTooLarge, pointer
+from diffing.uploads import OWNER_COOKIE, NoRoom, Receiving, Upload, Uploads, UploadTooLarge, pointer
 
 API = "/api/"
 HEALTH = "/_stcore/health"
@@ -400,6 +400,10 @@ class Pouring:
         await self._flush()
         return await run_in_threadpool(self._coming.keep)
 
+    async def refuse(self, error: DiffError) -> None:
+        """The file can't be kept; its page will be told why."""
+        await run_in_threadpool(self._coming.refuse, error)
+
     async def _flush(self) -> None:
         data, self._pieces, self._size = b"".join(self._pieces), [], 0
         await run_in_threadpool(self._coming.write, data)
@@ -430,7 +434,8 @@ class UploadSpooler:
     """Streams what a page uploads to disk; Streamlit, which would hold it in memory, gets a pointer.
 
     Streamlit is asked first, with the pointer in place of the file, so its own checks (session, forged
-    requests) pass before a byte is kept. It hears of a broken upload as of one that was taken back.
+    requests) pass before a byte is kept. It hears of a broken upload as of one that was taken back. A file
+    for which there is no room is let through to its end and dropped: so the page can say what is wrong.
     """
 
     def __init__(self, app: ASGIApp, get: GetServices) -> None:
@@ -450,9 +455,7 @@ class UploadSpooler:
         try:
             form = parts(headers, receive)
             part = await _file_part(form)
-            name = part.file_name or ""
-            _refuse_long(headers, name, uploads.limit)
-            async with Pouring(uploads, name, owner=owner_of(HTTPConnection(scope)), id_=id_) as pouring:
+            async with Pouring(uploads, part.file_name or "", owner=owner_of(HTTPConnection(scope)), id_=id_) as pouring:
                 answer = await self._ask(scope, part, boundary_of(headers), pointer(id_))
                 if answer.accepted:
                     await self._pour(scope, form, pouring)
@@ -463,17 +466,18 @@ class UploadSpooler:
             await PlainTextResponse(f"{error.message} {error.hint}", _status(error))(scope, receive, send)
 
     async def _pour(self, scope: Scope, form: AsyncIterator[Part | bytes], pouring: Pouring) -> None:
-        """Write what follows to disk; if that fails, tell Streamlit that there is no file."""
-        kept = False
+        """Write what follows to disk; if it is cut off, tell Streamlit that there is no file."""
+        complete = False
         try:
-            async for piece in form:
-                if isinstance(piece, Part):
-                    raise BadForm
-                await pouring.add(piece)
-            await pouring.keep()
-            kept = True
+            try:
+                await _fill(pouring, form)
+            except (UploadTooLarge, NoRoom) as error:
+                await pouring.refuse(error)
+                async for _ in form:
+                    pass
+            complete = True
         finally:
-            if not kept:
+            if not complete:
                 await self.app({**scope, "method": "DELETE"}, _messages([]), _Answer().take)
 
     async def _ask(self, scope: Scope, part: Part, boundary: bytes, content: bytes) -> _Answer:
@@ -500,14 +504,17 @@ async def _file_part(form: AsyncIterator[Part | bytes]) -> Part:
     raise BadForm
 
 
-def _refuse_long(headers: Headers, name: str, limit: int) -> None:
-    said = headers.get("content-length", "")
-    if said.isdigit() and int(said) > limit + PIECE:
-        raise UploadTooLarge(name, limit)
+async def _fill(pouring: Pouring, form: AsyncIterator[Part | bytes]) -> None:
+    """Write the rest of a form, which is one file, to disk."""
+    async for piece in form:
+        if isinstance(piece, Part):
+            raise BadForm
+        await pouring.add(piece)
+    await pouring.keep()
 
 
 def _status(error: DiffError) -> int:
-    return 413 if isinstance(error, UploadTooLarge) else 507 if not isinstance(error, SourceError) else 400
+    return 400 if isinstance(error, SourceError) else 507
 
 
 def _messages(messages: Iterable[Message]) -> Receive:

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 
 from diffing.dialects import DialectChoice
-from diffing.errors import SourceError, StoreError
+from diffing.errors import DiffError, SourceError, StoreError
 from diffing.plan_json import from_plain, to_plain
 from diffing.sources import Source, open_source
 from diffing.store import PART, Locks, folder_size, in_words
@@ -38,6 +38,8 @@ DATA, ABOUT, WORK = "data", "about.json", "work"
 POINTER = b'{"diffing upload": '
 """How the few bytes begin that stand in for a file that went to disk on its way in."""
 LONGEST_POINTER = 100
+MOST_REFUSED = 500
+"""Files that were refused on their way in, of which it is remembered why."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
@@ -138,6 +140,11 @@ class Receiving:
     def __enter__(self) -> Receiving:
         return self
 
+    def refuse(self, error: DiffError) -> None:
+        """The file can't be kept; who asks for it (see `Uploads.received`) is told why."""
+        self.discard()
+        self._uploads._refuse(self, error)
+
     def discard(self) -> None:
         """The file is not wanted, unless it was kept."""
         self._file.close()
@@ -161,6 +168,7 @@ class Uploads:
         self._opening = Locks()
         self._sizes: dict[str, int] = {}
         self._coming: dict[Receiving, int] = {}
+        self._refused: dict[tuple[str, str], DiffError] = {}
         self._held: Counter[str] = Counter()
         self._doomed: set[str] = set()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -195,10 +203,14 @@ class Uploads:
 
         Raises:
             UploadGone: the data are only a pointer to a file that is no longer there.
+            DiffError: the file was refused on its way in.
         """
         known = self.find(id_, owner)
         if known:
             return known
+        refused = self._refused.get((id_, owner))
+        if refused:
+            raise refused.with_traceback(None)
         if bytes(data[: len(POINTER)]) == POINTER and len(data) < LONGEST_POINTER:
             raise UploadGone
         return self.save(name, [data], owner=owner, id_=id_ if _ID.fullmatch(id_) else None)
@@ -214,6 +226,12 @@ class Uploads:
                 raise NoRoom(f"There is no room for {coming.name}: uploads take {in_words(self.used)} already.", hint)
             self._coming[coming] = coming.size + more
 
+    def _refuse(self, coming: Receiving, error: DiffError) -> None:
+        with self._lock:
+            self._refused[coming.id, coming.owner] = error
+            while len(self._refused) > MOST_REFUSED:
+                del self._refused[next(iter(self._refused))]
+
     def _settle(self, coming: Receiving) -> None:
         with self._lock:
             self._coming.pop(coming, None)
@@ -224,6 +242,7 @@ class Uploads:
                 shutil.rmtree(self.folder / upload.id, ignore_errors=True)
             os.replace(folder, self.folder / upload.id)
             self._files[upload.id], self._sizes[upload.id] = upload, upload.size
+            self._refused.pop((upload.id, upload.owner), None)
 
     # --- there ---------------------------------------------------------------------------------------
 
@@ -281,6 +300,7 @@ class Uploads:
     def remove(self, id_: str, owner: str) -> None:
         """Forget a file; its bytes go when no comparison reads them."""
         with self._lock:
+            self._refused.pop((id_, owner), None)
             if self.find(id_, owner):
                 self._remove(id_)
 

@@ -25,11 +25,12 @@ from diffing.api import FIELDS, STATUS, routes, status_of
 from diffing.asgi import middleware
 from diffing.engines import Watch
 from diffing.engines.duckdb import DuckDBEngine
+from diffing.errors import DiffError
 from diffing.jobs import JobState
 from diffing.plan import Plan
 from diffing.result import Result
 from diffing.services import FORMS, Services, Settings, SettingsError
-from diffing.uploads import POINTER
+from diffing.uploads import POINTER, UploadGone
 from diffing.views import Filter
 
 OLD = "id,price,note\n1,1.50,\n2,2,b\n3,3,c\n"
@@ -739,12 +740,28 @@ def test_an_upload_without_a_session_leaves_no_byte(site: Site) -> None:
     assert list(site.services.uploads.folder.iterdir()) == []
 
 
-def test_an_upload_over_the_limit_is_refused_and_the_page_has_no_file(folder: Path) -> None:
-    site = Site(folder, upload_limit=1000)
-    assert put(site.client, b"x" * 2000).status_code == 413
-    assert put(site.client, b"x" * 3_000_000).status_code == 413
-    assert site.pages.files == {}
-    assert list(site.services.uploads.folder.iterdir()) == []
+@pytest.mark.parametrize(
+    "settings, size, said",
+    [
+        ({"upload_limit": 1000}, 2000, "orders.csv is larger than 1.0 kB"),
+        ({"upload_limit": 1000}, 3_000_000, "orders.csv is larger than 1.0 kB"),
+        ({"upload_quota": 1000}, 3_000_000, "There is no room for orders.csv"),
+    ],
+)
+def test_a_page_is_told_why_its_file_is_refused(folder: Path, settings: dict[str, int], size: int, said: str) -> None:
+    site = Site(folder, **settings)
+    uploads = site.services.uploads
+    assert put(site.client, b"x" * size).status_code == 204
+    name, data = site.pages.files[FILE_ID]
+    for _ in range(2):
+        with pytest.raises(DiffError, match=re.escape(said)):
+            uploads.received(FILE_ID, name, data, owner="")
+    assert list(uploads.folder.iterdir()) == []
+    assert uploads.used == 0
+    with pytest.raises(UploadGone):
+        uploads.received(FILE_ID, name, data, owner="another")
+    assert put(site.client, b"id\n1\n").status_code == 204
+    assert uploads.received(FILE_ID, name, data, owner="").size == 5
     site.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browsing import Server, browser, needs_browser, page, server, settled, upload, url  # noqa: F401
+from tests.browsing import PATIENCE, Server, browser, needs_browser, opened, page, server, settled, upload, url  # noqa: F401
 
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser")]
 
@@ -125,13 +125,23 @@ def test_the_page_follows_the_look_of_the_system(browser: Any, url: str, look: A
     context.close()
 
 
-def test_a_file_over_the_limit_is_refused_in_words(browser: Any, tmp_path: Path):
-    (tmp_path / "big.csv").write_bytes(b"a,b\n" * 300_000)
-    small = Server(tmp_path, DIFFING_UPLOAD_LIMIT="1MiB")
+def test_files_for_which_there_is_no_room_are_refused_in_words_beside_them(browser: Any, tmp_path: Path):
+    for name, rows in (("huge", 900_000), ("big", 450_000), ("fair", 300_000)):
+        (tmp_path / f"{name}.csv").write_bytes(b"a,b\n" * rows)
+    small = Server(tmp_path, DIFFING_UPLOAD_LIMIT="1.5MB", DIFFING_UPLOAD_QUOTA="2MB")
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    old, new = (opened(page, small.url).locator(f".st-key-slot_{side}") for side in ("old", "new"))
     try:
-        page = browser.new_page()
-        page.goto(small.url)
-        page.locator(".st-key-slot_old input[type=file]").set_input_files(tmp_path / "big.csv")
-        page.get_by_text("1.0MB or smaller").first.wait_for(state="attached")
+        old.locator("input[type=file]").set_input_files(tmp_path / "huge.csv")
+        old.get_by_text("2.0MB or smaller").first.wait_for(state="attached")
+        old.locator("input[type=file]").set_input_files(tmp_path / "big.csv")
+        old.get_by_text("big.csv is larger than 1.5 MB").wait_for()
+        upload(page, "old", tmp_path / "fair.csv")
+        new.locator("input[type=file]").set_input_files(tmp_path / "fair.csv")
+        new.get_by_text("There is no room for fair.csv").wait_for()
+        assert "AxiosError" not in page.inner_text("body")
+        assert "300,000 rows" in old.inner_text()
     finally:
+        page.close()
         small.stop()

@@ -20,6 +20,7 @@ from pages.components.files_draft import change, draft, owner, put, subject
 from pages.components.files_finding import Waiting, inspector, shown_error
 
 MEANINGS = {"old": "the table as it was", "new": "the table as it is now"}
+MIB = 1 << 20
 ACCEPTED = "CSV with any delimiter and encoding, also as .gz or .zst, or Parquet"
 
 
@@ -84,7 +85,7 @@ def _drop(side: str) -> None:
         f"{side.capitalize()} file",
         key=f"drop_{side}_{count}",
         label_visibility="collapsed",
-        max_upload_size=max(services().uploads.limit >> 20, 1),
+        max_upload_size=-(-services().uploads.limit // MIB),
     )
     if side in st.session_state.get("gone", ()):
         st.warning("The file that was here is no longer kept. Upload it again; your choices are still here.")

@@ -1,7 +1,8 @@
-"""A quick look at many lines at once: are they regular records, one to a line?
+"""A quick look at many records at once: are they all regular, and where do they end?
 
-Works on positions of bytes with numpy, which lets other threads run meanwhile. It only ever says
-yes when it is sure; anything else is looked at again with more care (see `records`).
+Positions of bytes are kept as bits, 64 to a word, so that quotes, delimiters and line ends are
+matched for many bytes at a time and other threads run meanwhile. It only ever says yes when it is
+sure; anything else is looked at again with more care (see `records`).
 """
 
 from __future__ import annotations
@@ -12,49 +13,126 @@ import numpy as np
 import numpy.typing as npt
 
 LF, CR = 10, 13
+ONE = np.uint64(1)
+TOP = np.uint64(63)
 Positions = npt.NDArray[np.intp]
+Bits = npt.NDArray[np.uint64]
+"""One bit a byte, the first byte in the lowest bit of the first word."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """Lines that are records."""
+class Block:
+    """Records that stand one after the other."""
 
-    rows: int
+    ends: Positions
+    """Where each record ends, after its line end."""
+    lines: int
     quoted: bool
 
 
-def regular_lines(chunk: bytes, delimiter: int, quote: int | None, columns: int, *, crlf: bool) -> Lines | None:
-    """The lines of a chunk that ends with a line end; None if they are not plainly regular.
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How records are spelled; delimiter and quote are bytes."""
 
-    `delimiter` and `quote` are bytes. No line holds a quoted line end if this answers.
-    """
-    if b"\0" in chunk or b"\x01" in chunk or chunk.count(b"\r") != (chunk.count(b"\n") if crlf else 0):
+    delimiter: int
+    quote: int | None
+    columns: int
+
+
+def regular_records(chunk: bytes, marks: Marks, *, crlf: bool) -> Block | None:
+    """The records of a chunk that ends with a line end; None if they are not plainly regular."""
+    if b"\0" in chunk:
         return None
     data = np.frombuffer(chunk, np.uint8)
     ends = np.flatnonzero(data == LF)
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    if (ends - starts <= crlf).any() or (crlf and (data[ends - 1] != CR).any()):
+    if chunk.count(b"\r") != (len(ends) if crlf else 0) or (crlf and (data[ends - 1] != CR).any()):
         return None
-    cuts = data == delimiter
-    quoted = quote is not None and bytes([quote]) in chunk
+    lines = len(ends)
+    cuts = _bits(data == marks.delimiter)
+    quoted = marks.quote is not None and bytes([marks.quote]) in chunk
     if quoted:
-        quotes = data == quote
-        inside = np.cumsum(quotes, dtype=np.uint8) & 1  # an odd number of quotes so far; may wrap
-        if inside[ends].any() or not _in_place(data, np.flatnonzero(quotes), delimiter):
+        quotes = _bits(data == marks.quote)
+        inside = _parity(quotes)
+        if not _in_place(quotes, inside, cuts | _bits((data == LF) | (data == CR))) or _at(inside, ends[-1:]).any():
             return None
-        cuts &= inside == 0
-    counts = np.add.reduceat(cuts.view(np.uint8), starts)
-    whole = int(counts.sum()) == np.count_nonzero(cuts)  # no count is beyond the type of `counts`
-    return Lines(len(ends), quoted) if whole and (counts == columns - 1).all() else None
+        cuts &= ~inside
+        ends = ends[~_at(inside, ends)]
+    if (np.diff(_count_before(cuts, ends), prepend=0) != marks.columns - 1).any():
+        return None
+    if marks.columns == 1 and (np.diff(ends, prepend=-1) <= 1 + crlf).any():
+        return None  # blank lines
+    return Block(ends + 1, lines, quoted)
 
 
-def _in_place(data: npt.NDArray[np.uint8], quotes: Positions, delimiter: int) -> bool:
+def record_ends(block: bytes, quote: int | None) -> Positions:
+    """Where each record of a block ends, after its line end; they are known to be regular and to end with LF or CR LF."""
+    data = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(data == LF)
+    if quote is not None and bytes([quote]) in block:
+        ends = ends[~_at(_parity(_bits(data == quote)), ends)]
+    return ends + 1
+
+
+def cell_bounds(block: bytes, marks: Marks) -> npt.NDArray[np.intp]:
+    """For each regular record the position before its first cell, and that after each of its cells: rows × (columns + 1)."""
+    data = np.frombuffer(block, np.uint8)
+    if marks.quote is not None and bytes([marks.quote]) in block:
+        inside = _parity(_bits(data == marks.quote))
+        at = np.flatnonzero((data == marks.delimiter) | (data == LF))
+        at = at[~_at(inside, at)]
+    else:
+        at = np.flatnonzero((data == marks.delimiter) | (data == LF))
+    after = at.reshape(-1, marks.columns)
+    before = np.concatenate(([-1], after[:-1, -1]))
+    return np.column_stack((before, after))
+
+
+def ranges_mask(starts: Positions, ends: Positions, size: int) -> npt.NDArray[np.bool_]:
+    """Whether each of `size` bytes is in one of the ranges, which don't overlap and are in order."""
+    turns = np.zeros(size + 1, np.uint8)
+    turns[starts] ^= 1
+    turns[ends] ^= 1
+    return np.unpackbits(_parity(_bits(turns)).view(np.uint8), count=size, bitorder="little").view(np.bool_)
+
+
+def _bits(mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Bits:
+    packed = np.packbits(mask, bitorder="little")
+    words = np.zeros(-(-len(packed) // 8), np.uint64)
+    words.view(np.uint8)[: len(packed)] = packed
+    return words
+
+
+def _parity(bits: Bits) -> Bits:
+    """Whether an odd number of bits is set up to each place, itself included."""
+    odd = bits.copy()
+    for shift in (1, 2, 4, 8, 16, 32):
+        odd ^= odd << np.uint64(shift)
+    before = np.bitwise_xor.accumulate(odd >> TOP)
+    odd[1:] ^= np.uint64(0) - before[:-1]
+    return odd
+
+
+def _in_place(quotes: Bits, inside: Bits, bounds: Bits) -> bool:
     """Whether every quote opens a cell, closes one, or is doubled inside one."""
-    opening, closing = quotes[0::2], quotes[1::2]
-    doubled = opening[1:] == closing[:-1] + 1
-    before, after = data[opening - 1], data[np.minimum(closing + 1, len(data) - 1)]
-    opens = (before == delimiter) | (before == LF) | (opening == 0)
-    closes = (after == delimiter) | (after == LF) | (after == CR)
-    opens[1:] |= doubled
-    closes[:-1] |= doubled
-    return bool(opens.all() and closes.all())
+    opening, closing = quotes & inside, quotes & ~inside
+    before = (bounds | closing) << ONE
+    before[1:] |= (bounds | closing)[:-1] >> TOP
+    before[0] |= ONE
+    after = (bounds | opening) >> ONE
+    after[:-1] |= (bounds | opening)[1:] << TOP
+    return not ((opening & ~before).any() or (closing & ~after).any())
+
+
+def _at(bits: Bits, at: Positions) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = ((bits[at >> 6] >> (at & 63).astype(np.uint64)) & ONE).astype(np.bool_)
+    return found
+
+
+def _count_before(bits: Bits, at: Positions) -> Positions:
+    """How many bits are set before each place."""
+    before = np.zeros(len(bits) + 1, np.intp)
+    np.cumsum(np.bitwise_count(bits), out=before[1:])
+    word = at >> 6
+    below = (ONE << (at & 63).astype(np.uint64)) - ONE
+    found: Positions = before[word] + np.bitwise_count(bits[word] & below)
+    return found

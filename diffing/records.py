@@ -14,29 +14,36 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from diffing.dialects import CsvDialect
 from diffing.errors import BadLinesError, SourceError
 
-CHUNK = 1 << 18
+if TYPE_CHECKING:
+    from diffing.lines import Block, Positions
+
+CHUNK = 1 << 20
 """Bytes looked at together."""
-LARGE_FILE = 1 << 22
-LARGE_CHUNK = 1 << 20
-"""The same for files from LARGE_FILE on."""
+QUICK = 1 << 12
+"""From so many bytes on the quick look pays."""
 MAX_RECORD = 16 << 20
 """The longest record that is read, in bytes; a longer one is refused."""
 BAD_LINES_KEPT = 100
 """How many bad lines are kept to be shown; all are counted."""
 MOST_REFUSED = 10_000
 """When bad lines are refused, a file with more of them is not read to its end."""
-SEPARATOR = b"\x01"
-"""A byte that hardly any table holds; lines are read whole by cutting at it."""
 SHOWN_TEXT = 200
 """How many characters of a bad line are kept."""
 
 Progress = Callable[[int], None]
 """Told the number of bytes done since the last call; may raise to stop."""
+
+
+class Taker(Protocol):
+    """Takes the records of a file in, as they will be read, while they are checked."""
+
+    def add(self, block: bytes, ends: Positions | None, *, crlf: bool) -> None:
+        """Whole regular records, each with its line end; `ends` says where they end, if that is known."""
 
 
 class BadLines(StrEnum):
@@ -84,27 +91,23 @@ class Records:
     path: Path
     skip_lines: int
     """Lines of `path` before the first record."""
+    offset: int
+    """Where the first record begins in `path`, in bytes."""
     line_end: str
     rows: int
     bad_lines: int
     filled_lines: int
     bad: tuple[BadLine, ...]
-    multiline: bool
-    """Whether a record spans several lines, so that lines are no rows."""
     quoted: bool
-    separator_free: bool
-    """Whether no record holds SEPARATOR, so that it can stand for "no delimiter"."""
+    """Whether a record has quotes, so that the same cells can be spelled in more than one way."""
     longest: int
-    """No line is longer than this, in bytes."""
-
-    @property
-    def line_is_row(self) -> bool:
-        """Whether equal lines are equal rows and nothing else is."""
-        return not self.multiline and self.separator_free
+    """No record is longer than this, in bytes."""
 
 
-def check_records(body: Body, bad_lines: BadLines, clean_copy: Path, progress: Progress = lambda done: None) -> Records:
-    """Count and check all records; write a clean copy to `clean_copy` if one is needed.
+def check_records(
+    body: Body, bad_lines: BadLines, clean_copy: Path, progress: Progress = lambda done: None, taker: Taker | None = None
+) -> Records:
+    """Count and check all records; write a clean copy to `clean_copy` if one is needed. `taker` is given the records.
 
     Raises:
         BadLinesError: there are bad lines and they are refused; the message names the lines.
@@ -112,7 +115,7 @@ def check_records(body: Body, bad_lines: BadLines, clean_copy: Path, progress: P
     """
     with body.path.open("rb") as file:
         file.seek(body.offset)
-        check = _Check(body, bad_lines, clean_copy)
+        check = _Check(body, bad_lines, clean_copy, taker)
         try:
             for chunk, last in _chunks(file, check):
                 check.look_at(chunk, last)
@@ -126,7 +129,7 @@ def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
     """The file in pieces that end where a record seems to end, each with whether it is the last."""
     while True:
         rest = check.rest
-        more = file.read(check.chunk)
+        more = file.read(CHUNK)
         data = rest + more
         if not more:
             check.rest = b""
@@ -168,7 +171,8 @@ class _Regular:
     rows: int
     lines: int
     quoted: bool
-    multiline: bool
+    ends: Positions | None = None
+    """Where each record ends, if that is known."""
 
 
 @dataclass
@@ -178,6 +182,7 @@ class _Check:
     body: Body
     bad_lines: BadLines
     clean_copy: Path
+    taker: Taker | None
     rest: bytes = b""
     rows: int = 0
     line: int = 0
@@ -186,16 +191,14 @@ class _Check:
     bad_count: int = 0
     filled: int = 0
     bad: list[BadLine] = field(default_factory=list)
-    multiline: bool = False
     quoted: bool = False
-    separator_free: bool = True
     line_end: bytes = b""
     copy: BinaryIO | None = None
+    copy_offset: int = 0
 
     def __post_init__(self) -> None:
         self.delimiter, self.quote = self.body.dialect.delimiter.encode(), self.body.dialect.quote.encode()
         self.line, self.offset = self.body.line, self.body.offset
-        self.chunk = LARGE_CHUNK if self.body.path.stat().st_size >= LARGE_FILE else CHUNK
         marks = self.delimiter + self.quote + b"\n\r\0"
         self.not_marks = bytes(each for each in range(256) if each not in marks)
         self.simple = len(self.delimiter) == 1 and len(self.quote) <= 1
@@ -218,12 +221,11 @@ class _Check:
         """Whether the chunk is regular as it stands; if so it is counted."""
         if self.line_end == b"\r":
             return False
-        found = self._regular_lines(chunk) or self._regular(chunk, self.line_end, last)
+        found = self._regular_block(chunk) or self._regular(chunk, self.line_end, last)
         if found is None or not self._readable(chunk):
             return False
         self._count(found, chunk)
-        if self.copy:
-            self._write(chunk)
+        self._put(chunk, found.ends)
         return True
 
     def _mended(self, chunk: bytes) -> bool:
@@ -249,7 +251,7 @@ class _Check:
             lines = lines.replace(b"\n", self.copy_end)
         self._start_copy()
         self._count(replace(found, lines=count, quoted=quoted), lines)
-        self._write(lines)
+        self._put(lines)
         return True
 
     def _cleaned(self, line: bytes) -> bytes:
@@ -264,20 +266,18 @@ class _Check:
     def _count(self, found: _Regular, chunk: bytes) -> None:
         self.rows += found.rows
         self.quoted |= found.quoted
-        self.multiline |= found.multiline
         self.line += found.lines
         self.longest = max(self.longest, len(chunk))
-        self.separator_free &= SEPARATOR not in chunk
 
-    def _regular_lines(self, chunk: bytes) -> _Regular | None:
-        """The quick look at a large chunk of lines; None if it is not sure."""
-        if not self.simple or len(chunk) < LARGE_CHUNK // 2 or not chunk.endswith(b"\n"):
+    def _regular_block(self, chunk: bytes) -> _Regular | None:
+        """The quick look at a large chunk of records; None if it is not sure."""
+        if not self.simple or len(chunk) < QUICK or not chunk.endswith(b"\n"):
             return None
-        from diffing.lines import regular_lines
+        from diffing.lines import Marks, regular_records
 
-        quote = self.quote[0] if self.quote else None
-        lines = regular_lines(chunk, self.delimiter[0], quote, self.body.columns, crlf=self.line_end == b"\r\n")
-        return _Regular(lines.rows, lines.rows, lines.quoted, False) if lines else None
+        marks = Marks(self.delimiter[0], self.quote[0] if self.quote else None, self.body.columns)
+        block: Block | None = regular_records(chunk, marks, crlf=self.line_end == b"\r\n")
+        return _Regular(len(block.ends), block.lines, block.quoted, block.ends) if block else None
 
     def _regular(self, chunk: bytes, line_end: bytes, last: bool) -> _Regular | None:
         """Whether delimiters and line ends outside quotes are those of whole records; None if not."""
@@ -298,7 +298,7 @@ class _Check:
         rows, odd = divmod(len(marks), len(unit))
         if odd or marks != unit * rows:
             return None
-        return _Regular(rows, lines, quoted, multiline=rows - unended < lines)
+        return _Regular(rows, lines, quoted)
 
     def _careful(self, chunk: bytes, last: bool) -> None:
         """Read a chunk record by record into the clean copy."""
@@ -310,12 +310,11 @@ class _Check:
             if (written := self._take(record)) is not None:
                 out.append(written + self.copy_end)
             self.line += record.lines
-            if record.reason and len(chunk) > 2 * self.chunk:
+            if record.reason and len(chunk) > 2 * CHUNK:
                 break  # a long wait for a closing quote was in vain: what follows may be regular
-        self._write(b"".join(out))
+        self._put(b"".join(out))
         self.rows += len(out)
         self.longest = max(self.longest, *map(len, out)) if out else self.longest
-        self.separator_free &= SEPARATOR not in chunk
         if done < len(chunk):
             self.rest = chunk[done:] + self.rest
 
@@ -333,7 +332,6 @@ class _Check:
             self._note(record, reason, fills)
         if reason and not fills:
             return None
-        self.multiline |= record.lines > 1
         return record.clean + self.delimiter * missing
 
     def _note(self, record: Record, reason: str, fills: bool) -> None:
@@ -360,10 +358,19 @@ class _Check:
                     self._write(data)
                     left -= len(data)
 
+    def _put(self, block: bytes, ends: Positions | None = None) -> None:
+        """Pass checked records on: to the copy, if there is one, and to who takes them in."""
+        if self.copy:
+            self._write(block)
+        if self.taker and block:
+            ended = block if block.endswith(b"\n") else block + self.copy_end
+            self.taker.add(ended, ends, crlf=self.copy_end == b"\r\n")
+
     def _write(self, data: bytes) -> None:
         assert self.copy is not None
         if data.startswith(codecs.BOM_UTF8) and not self.copy.tell():
             self.copy.write(codecs.BOM_UTF8)  # readers take away the first one
+            self.copy_offset = len(codecs.BOM_UTF8)
         self.copy.write(data)
 
     @property
@@ -380,14 +387,13 @@ class _Check:
         return Records(
             path=self.clean_copy if self.copy else self.body.path,
             skip_lines=0 if self.copy else self.body.line - 1,
+            offset=self.copy_offset if self.copy else self.body.offset,
             line_end="\r\n" if self.line_end == b"\r\n" else "\n",
             rows=self.rows,
             bad_lines=self.bad_count,
             filled_lines=self.filled,
             bad=tuple(self.bad),
-            multiline=self.multiline,
             quoted=self.quoted,
-            separator_free=self.separator_free,
             longest=self.longest,
         )
 

@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,10 +84,20 @@ def run_apart(*argv: object, **options: Any) -> Ended:
         out, err = (Path(folder) / name for name in ("out", "err"))
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(command, cwd=ROOT, stdout=out_file, stderr=err_file, **options)
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        seconds, memory = time.monotonic() - start, used.ru_maxrss * 1024
-        return Ended(process.returncode, out.read_text(), err.read_text(), seconds, memory)
+            memory = 0
+            while process.poll() is None:
+                memory = max(memory, _most_memory(process.pid))
+                time.sleep(0.01)
+        return Ended(process.returncode, out.read_text(), err.read_text(), time.monotonic() - start, memory)
+
+
+def _most_memory(process: int) -> int:
+    """The most resident memory a process has used so far; 0 if it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def files(folder: Path, old: str | bytes, new: str | bytes = FULL) -> tuple[Path, Path]:

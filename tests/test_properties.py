@@ -136,6 +136,22 @@ def test_the_engine_agrees_with_the_judge_as_if_tables_were_wide(case):
         assert_agrees(case)
 
 
+PATHS = {
+    "by the cells of rows": lambda m: m.setattr("diffing.engines.duckdb.hashes_for", lambda plan, work: {}),
+    "by runs of cells": lambda m: m.setattr("diffing.engines.leftovers.are_whole_records", lambda sources, runs: False),
+    "by nearly nothing": lambda m: m.setattr("diffing.engines.hashes.BUCKETS", (1, 1)),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@given(case=cases())
+@runs(20)
+def test_the_engine_agrees_with_the_judge_however_rows_are_cancelled(case, path):
+    with pytest.MonkeyPatch.context() as patch:
+        PATHS[path](patch)
+        assert_agrees(case)
+
+
 @st.composite
 def crowded_keys(draw: st.DrawFn) -> Case:
     """A key with more, and one with fewer, than a thousand possible pairs."""

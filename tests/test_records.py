@@ -122,12 +122,6 @@ def cells_by_python(text: str, columns: int, delimiter: str, quote: str) -> list
     return [row or [""] for row in reader if row or columns == 1]
 
 
-def lines_of(found: Records) -> int:
-    """How many lines the engine sees when it reads lines whole."""
-    data = found.path.read_bytes()
-    return data.count(b"\n") + bool(data and not data.endswith(b"\n"))
-
-
 @dataclass(frozen=True)
 class Spelled:
     """A text, and how it is meant."""
@@ -175,8 +169,7 @@ def pieces_of(size: int, *, large: bool = False) -> Iterator[None]:
     """Look at files in pieces of so many bytes; with the quick look at many lines of large files, or without."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "CHUNK", size)
-        patch.setattr(records, "LARGE_CHUNK", size)
-        patch.setattr(records, "LARGE_FILE", 0 if large else 1 << 40)
+        patch.setattr(records, "QUICK", 0 if large else 1 << 40)
         yield
 
 
@@ -186,9 +179,6 @@ def seen(spelled: Spelled, folder: Path) -> tuple[list[list[str]], list[tuple[in
     rows = cells_by_duckdb(found, spelled.columns, spelled.delimiter, spelled.quote)
     assert found.rows == len(rows)
     assert found.bad_lines == len(found.bad)
-    if found.line_is_row:
-        assert lines_of(found) == found.rows
-        assert b"\x01" not in found.path.read_bytes()
     if not found.quoted and found.rows and spelled.quote:
         assert spelled.quote.encode() not in found.path.read_bytes()
     return rows, [(each.line, each.reason) for each in found.bad]
@@ -229,7 +219,6 @@ def test_a_regular_file_is_read_where_it_is(tmp_path, row, line_end, large):
     with pieces_of(1 << 14, large=large):
         found = check(text, tmp_path)
     assert (found.rows, found.bad_lines, found.path.name) == (20_000, 0, "table.csv")
-    assert found.line_is_row
     assert found.quoted == ('"' in row)
 
 
@@ -282,13 +271,12 @@ def test_lines_may_end_with_any_of_the_three_line_ends(tmp_path, text):
 def test_a_line_end_inside_quotes_is_kept(tmp_path, inside, outside):
     found = check(f'1,"a{inside}b"{outside}3,4{outside}', tmp_path)
     assert cells_by_duckdb(found, 2) == [["1", f"a{inside}b"], ["3", "4"]]
-    assert found.multiline
 
 
-def test_a_last_record_over_two_lines_without_a_line_end_is_no_line(tmp_path):
+def test_a_last_record_over_two_lines_without_a_line_end_is_read(tmp_path):
     found = check('1,2\n3,"a\nb"', tmp_path)
     assert found.rows == 2
-    assert not found.line_is_row
+    assert cells_by_duckdb(found, 2) == [["1", "2"], ["3", "a\nb"]]
 
 
 def test_a_carriage_return_and_a_newline_apart_are_two_line_ends(tmp_path):
@@ -422,16 +410,14 @@ def test_records_are_rows_and_bad_lines_and_nothing_else(spelled: Spelled) -> No
 
 
 @pytest.mark.parametrize("text", ["1,\x01\n3,4\n", '1,"\x01"\n3,4\n'])
-def test_the_byte_that_cuts_lines_may_stand_in_a_cell(tmp_path, text):
+def test_a_control_character_may_stand_in_a_cell(tmp_path, text):
     found = check(text, tmp_path)
     assert cells_by_duckdb(found, 2) == [["1", "\x01"], ["3", "4"]]
-    assert not found.line_is_row
 
 
-def test_the_byte_that_cuts_lines_may_be_the_delimiter(tmp_path):
+def test_a_control_character_may_be_the_delimiter(tmp_path):
     found = check("1\x012\n", tmp_path, delimiter="\x01")
     assert cells_by_duckdb(found, 2, delimiter="\x01") == [["1", "2"]]
-    assert not found.line_is_row
 
 
 def test_a_record_beyond_the_limit_is_refused(tmp_path, monkeypatch):

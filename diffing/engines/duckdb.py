@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +18,8 @@ import duckdb
 
 from diffing.engines import Watch
 from diffing.engines.counting import summarize
-from diffing.engines.leftovers import find_leftovers
+from diffing.engines.hashes import Hashes
+from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import match_rows
 from diffing.engines.run import SIDES, Clock, Run, Side
 from diffing.engines.totals import with_totals
@@ -71,8 +72,8 @@ class DuckDBEngine:
         clock = Clock(watch)
         work = folder / "work"
         with _in_words(plan), _emptied(work):
-            sides = _checked(plan, work, clock)
             with self._connected(folder, work, plan, watch) as con:
+                sides = _checked(plan, work, clock, hashes_for(plan, work))
                 summary = _compare(Run(plan, con, sides, work, clock, Sql(plan, DUCKDB)), folder / ROWS_FILE)
             _refuse_changed(plan)
         result = Result(plan, replace(summary, seconds=clock.seconds()), folder)
@@ -86,8 +87,8 @@ class DuckDBEngine:
         plan = result.plan
         with _in_words(plan), _emptied(work):
             _refuse_changed(plan)
-            sides = _checked(plan, work, clock)
             with self._connected(result.folder, work, plan, watch) as con:
+                sides = _checked(plan, work, clock, {})
                 clock.stage("adding up totals")
                 summary = with_totals(Run(plan, con, sides, work, clock, Sql(plan, DUCKDB)), result.summary)
             _refuse_changed(plan)
@@ -205,9 +206,9 @@ def _write_summary(result: Result) -> None:
     os.replace(part, result.folder / SUMMARY_FILE)
 
 
-def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, Side]:
-    """Both files, their records counted and checked, at the same time."""
-    clock.stage("checking both files")
+def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes]) -> dict[str, Side]:
+    """Both files, their records counted, checked and hashed, at the same time."""
+    clock.stage("reading both files")
     total, done = max(sum(_text_bytes(getattr(plan, side)) for side in SIDES), 1), [0]
 
     def progress(count: int) -> None:
@@ -215,21 +216,23 @@ def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, Side]:
         clock.watch.check()
         clock.watch.report(clock.current, min(done[0] / total, 1.0))
 
+    def check(side: str) -> Side:
+        source: Source = getattr(plan, side)
+        if source.format is Format.PARQUET:
+            return Side(source, parquet_rows(source.path), None)
+        taker = hashes.get(side)
+        records = check_records(source.body, plan.bad_lines, work / f"{side}.csv", progress, taker)
+        if taker:
+            taker.finish()
+        return Side(source, records.rows, records, taker)
+
     with ThreadPoolExecutor(len(SIDES)) as pool:
-        checks = {side: pool.submit(_checked_side, plan, side, work, progress) for side in SIDES}
+        checks = {side: pool.submit(check, side) for side in SIDES}
         return {side: check.result() for side, check in checks.items()}
 
 
 def _text_bytes(source: Source) -> int:
     return source.data.stat().st_size if source.format is Format.CSV else 0
-
-
-def _checked_side(plan: Plan, side: str, work: Path, progress: Callable[[int], None]) -> Side:
-    source: Source = getattr(plan, side)
-    if source.format is Format.PARQUET:
-        return Side(source, parquet_rows(source.path), None)
-    records = check_records(source.body, plan.bad_lines, work / f"{side}.csv", progress)
-    return Side(source, records.rows, records)
 
 
 def _compare(run: Run, rows_file: Path) -> Summary:

@@ -2,69 +2,154 @@
 
 Identical rows cancel one for one: of a row that occurs k times in the old and m times in the new
 file, k − m are left in the old one, or m − k in the new one. Rows are told apart by a 64-bit hash
-of their line (or of their cells). For a row to be lost, it must share its hash with another row of
+of their bytes (or of their cells). For a row to be lost, it must share its hash with another row of
 the files by chance: about d · n / 2^64 for d differing among n rows, one in a million million
 for 1,000 among 10 million.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import codecs
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
 
-from diffing.engines.reading import cells, cut_lines, lines
-from diffing.engines.run import SIDES, Run
+import numpy as np
+import pyarrow as pa
 
-MOST_LEFT = 0.3
-"""If more than this share of the lines is left, cutting them out as lines does not pay."""
-FEW_ROWS = 100_000
-"""Below this it does not matter."""
+from diffing.engines.hashes import Hashed, Hashes, Rows, Runs, bucket_count, runs_of
+from diffing.engines.reading import cells
+from diffing.engines.run import SIDES, Run, Side
+from diffing.lines import Marks, Positions
+from diffing.plan import Plan
+from diffing.sources import Format, Source
+
+
+def hashes_for(plan: Plan, work: Path) -> dict[str, Hashes]:
+    """What takes the records of each file in; nothing if they can't be told apart by their bytes."""
+    sources = {"old": plan.old, "new": plan.new}
+    (delimiter, quote), *other = {(s.dialect.delimiter.encode(), s.dialect.quote.encode()) for s in sources.values()}
+    if other or len(delimiter) > 1 or len(quote) > 1 or any(s.format is not Format.CSV for s in sources.values()):
+        return {}
+    runs = dict(zip(SIDES, runs_of([(pair.old, pair.new) for pair in plan.pairs]), strict=True))
+    whole = are_whole_records(sources, runs)
+    buckets = bucket_count(max(source.data.stat().st_size for source in sources.values()))
+    return {
+        side: Hashes(
+            work / f"{side}.hashes",
+            buckets,
+            Marks(delimiter[0], quote[0] if quote else None, len(source.columns)),
+            None if whole else runs[side],
+        )
+        for side, source in sources.items()
+    }
+
+
+def are_whole_records(sources: Mapping[str, Source], runs: Mapping[str, Runs]) -> bool:
+    """Whether all columns are compared, in the same order in both files, whose lines end alike."""
+    one_end = len({source.dialect.line_end for source in sources.values()}) == 1
+    return one_end and all(runs[side] == ((0, len(source.columns) - 1),) for side, source in sources.items())
 
 
 def find_leftovers(run: Run) -> None:
     """Make tables old_left and new_left: p0, p1, … and the matching forms of key cells."""
-    if not (_lines_are_rows(run) and _cancel_lines(run)):
-        _cancel_rows(run, {side: cells(run, side) for side in SIDES})
+    old, new = (run.sides[side] for side in SIDES)
+    if old.hashes and new.hashes:
+        _cancel_records(run, {"old": old.hashes, "new": new.hashes})
+        if not _can_hide(old, new, old.hashes, new.hashes):
+            for side in SIDES:
+                _create(run, side, cells(run, side))
+            return
+    _cancel_rows(run)
 
 
-def _lines_are_rows(run: Run) -> bool:
-    """Whether equal lines are equal rows, column for column."""
-    sides = [run.sides[side] for side in SIDES]
-    if not all(each.rows and each.records and each.records.line_is_row for each in sides):
-        return False
-    old, new = ((s.dialect.delimiter, s.dialect.quote, len(s.columns)) for s in (each.source for each in sides))
-    return old == new and all(pair.old == pair.new for pair in run.plan.pairs)
+def _can_hide(old: Side, new: Side, old_hashes: Hashes, new_hashes: Hashes) -> bool:
+    """Whether rows can be the same although their bytes are not."""
+    assert old.records and new.records
+    return old.records.quoted or new.records.quoted or (old_hashes.runs is None and old_hashes.crlf != new_hashes.crlf)
 
 
-def _cancel_lines(run: Run) -> bool:
-    """Cancel identical lines; False if too many are left for that to pay."""
-    _find_surplus(run, {side: f"SELECT hash(line) AS h FROM ({lines(run, side)})" for side in SIDES})
-    left = run.number("SELECT sum(abs(net)) FROM surplus")
-    if left > max(MOST_LEFT * sum(run.sides[side].rows for side in SIDES), FEW_ROWS):
-        return False
+# --- by the bytes of records ---------------------------------------------------------------------
+
+
+def _cancel_records(run: Run, hashes: Mapping[str, Hashes]) -> None:
+    """Let each side read only the records that have no identical one in the other file."""
+    uneven = hashes["old"].sums != hashes["new"].sums
     for side in SIDES:
-        _create(run, side, cut_lines(run, side, _without_partner(run, side, lines(run, side), ["line"])))
-    if _can_hide_in_lines(run):
-        for side in SIDES:
-            run.execute(f"ALTER TABLE {side}_left RENAME TO {side}_cut")
-        _cancel_rows(run, {side: f"SELECT {', '.join(run.cell_names())} FROM {side}_cut" for side in SIDES})
-        for side in SIDES:
-            run.execute(f"DROP TABLE {side}_cut")
-    return True
+        run.execute(f"CREATE OR REPLACE TEMP TABLE {side}_rows (h UBIGINT, row BIGINT)")
+        for rows in hashes[side].batches():
+            at = np.flatnonzero(uneven[hashes[side].buckets(rows.hashes)])
+            run.insert(f"{side}_rows", _table(rows.hashes[at], at + rows.first))
+    _find_surplus(run, {side: f"SELECT h FROM {side}_rows" for side in SIDES})
+    for side in SIDES:
+        each = run.sides[side]
+        left = _rows_left(run, side)
+        assert each.records
+        if len(left) < each.rows:
+            file = run.work / f"{side}.left.csv"
+            with each.records.path.open("rb") as source, file.open("wb") as out:
+                _copy_records(source, out, each.records.offset, hashes[side].batches(), left)
+            records = replace(each.records, path=file, skip_lines=0, offset=0, rows=len(left))
+            run.sides[side] = replace(each, left=records)
+    for side in SIDES:
+        run.execute(f"DROP TABLE {side}_rows")
 
 
-def _can_hide_in_lines(run: Run) -> bool:
-    """Whether rows can be the same although their lines are not: by quotes, or columns left out."""
-    quoted = any(each.records is not None and each.records.quoted for each in run.sides.values())
-    return quoted or len(run.plan.pairs) < len(run.plan.new.columns)
+def _table(hashes: Hashed, rows: Positions) -> pa.Table:
+    """Hashes and row numbers as DuckDB reads them."""
+    h = pa.UInt64Array.from_buffers(pa.uint64(), len(hashes), [None, pa.py_buffer(hashes)])
+    row = pa.Int64Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
+    return pa.Table.from_arrays([h, row], names=["h", "row"])
 
 
-def _cancel_rows(run: Run, rows: Mapping[str, str]) -> None:
-    """Cancel rows with the same text in all cells of the plan; `rows` is SQL per side."""
+def _rows_left(run: Run, side: str) -> Positions:
+    """The numbers of the rows that have no identical row in the other file, in order."""
+    found: Positions = run.execute(_select_left(run, side)).fetchnumpy()["row"]
+    return found
+
+
+def _select_left(run: Run, side: str) -> str:
+    """SQL for the numbers of the rows that are left; of equal rows the first ones are."""
+    more = f"net {'>' if side == 'old' else '<'} 0"
+    left = f"SELECT row FROM {side}_rows WHERE h IN (SELECT h FROM surplus WHERE alone AND {more})"
+    if run.number(f"SELECT count(*) FROM surplus WHERE NOT alone AND {more}"):
+        numbered = f"SELECT row, row_number() OVER (PARTITION BY h ORDER BY row) AS copy, abs(net) AS copies FROM {side}_rows"
+        left += f" UNION ALL SELECT row FROM ({numbered} JOIN surplus USING (h) WHERE NOT alone AND {more}) WHERE copy <= copies"
+    return f"SELECT row FROM ({left}) ORDER BY row"
+
+
+def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, batches: Iterator[Rows], wanted: Positions) -> None:
+    """Copy the records with the wanted numbers; the first of all records begins at `offset`."""
+    done = 0
+    for rows in batches:
+        ends = np.cumsum(rows.lengths, dtype=np.int64)
+        stop = int(np.searchsorted(wanted, rows.first + len(ends)))
+        at = wanted[done:stop] - rows.first
+        if len(at):
+            turns = np.flatnonzero(np.diff(at) != 1)
+            firsts, lasts = np.concatenate((at[:1], at[turns + 1])), np.concatenate((at[turns], at[-1:]))
+            starts, stops = ends[firsts] - rows.lengths[firsts], ends[lasts]
+            source.seek(offset + int(starts[0]))
+            data = memoryview(source.read(int(stops[-1] - starts[0])))
+            base = int(starts[0])
+            if not done and bytes(data[:3]) == codecs.BOM_UTF8:
+                out.write(codecs.BOM_UTF8)  # readers take away the first one
+            out.writelines(data[a - base : b - base] for a, b in zip(starts.tolist(), stops.tolist(), strict=True))
+        done = stop
+        offset += int(ends[-1])
+
+
+# --- by the text of cells ------------------------------------------------------------------------
+
+
+def _cancel_rows(run: Run) -> None:
+    """Cancel rows with the same text in all cells of the plan."""
     names = run.cell_names()
     row_hash = _hash(names)
-    _find_surplus(run, {side: f"SELECT {row_hash} AS h FROM ({rows[side]})" for side in SIDES})
+    _find_surplus(run, {side: f"SELECT {row_hash} AS h FROM ({cells(run, side)})" for side in SIDES})
     for side in SIDES:
-        _create(run, side, _without_partner(run, side, rows[side], names))
+        _create(run, side, _without_partner(run, side, cells(run, side), names))
 
 
 def _hash(names: Sequence[str]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from diffing.engines import Watch
+from diffing.engines.hashes import Hashes
 from diffing.plan import Plan
 from diffing.records import Records
 from diffing.sources import Source
@@ -56,6 +57,10 @@ class Side:
     rows: int
     records: Records | None
     """None for Parquet."""
+    hashes: Hashes | None = None
+    """None if records of the two files can't be told apart by their bytes."""
+    left: Records | None = None
+    """A file of those records that still matter; None: all of them do."""
 
 
 @dataclass
@@ -64,7 +69,7 @@ class Run:
 
     plan: Plan
     con: duckdb.DuckDBPyConnection
-    sides: Mapping[str, Side]
+    sides: dict[str, Side]
     work: Path
     clock: Clock
     sql: Sql
@@ -74,6 +79,12 @@ class Run:
         named = set(re.findall(r"\$(\w+)", re.sub(r"'(?:[^']|'')*'", "", statement)))
         self.clock.watch.check()
         return self.con.execute(statement, {name: self.sql.params[name] for name in named})
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Add rows to a table."""
+        self.con.register("inserted", rows)
+        self.execute(f"INSERT INTO {table} FROM inserted")
+        self.con.unregister("inserted")
 
     def number(self, statement: str) -> int:
         """The one number a query answers; 0 for NULL."""

@@ -1,0 +1,144 @@
+"""Hashes of a file's records, on disk, and their sums by bucket.
+
+Records are hashed while they are checked, a few megabytes at a time. Of two files that are nearly
+the same nearly all buckets have the same sum: what is in them is in both files, as often as in the
+other. Only the rest has to be sorted out record by record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from diffing.lines import Marks, Positions, cell_bounds, ranges_mask, record_ends
+
+BATCH = 1 << 24
+"""Bytes of records that are hashed at once."""
+ROWS = 1 << 20
+"""Records that are looked at together."""
+BYTES_A_BUCKET = 256
+BUCKETS = 1 << 12, 1 << 22
+"""The fewest and the most."""
+
+Hashed = npt.NDArray[np.uint64]
+Runs = tuple[tuple[int, int], ...]
+"""Neighbouring columns that are hashed as one text: the first and the last of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Records that follow each other: the number of the first one, their hashes, and their lengths in bytes."""
+
+    first: int
+    hashes: Hashed
+    lengths: npt.NDArray[np.uint32]
+
+
+def bucket_count(size: int) -> int:
+    """How many buckets a file of so many bytes should have; a power of two."""
+    few, most = BUCKETS
+    return min(max(1 << (size // BYTES_A_BUCKET).bit_length(), few), most)
+
+
+class Hashes:
+    """Takes the records of one file in, block by block. Without `runs` whole records are hashed, line ends and all."""
+
+    def __init__(self, file: Path, buckets: int, marks: Marks, runs: Runs | None) -> None:
+        self.con = duckdb.connect(config={"threads": 1, "enable_external_access": False})  # one thread keeps the order
+        self.file = file
+        self.marks = marks
+        self.runs = runs
+        self.sums = np.zeros(buckets, np.uint64)
+        self.rows = 0
+        self.crlf = False
+        self.waiting: list[tuple[bytes, Positions]] = []
+        self.waiting_bytes = 0
+
+    def add(self, block: bytes, ends: Positions | None, *, crlf: bool) -> None:
+        """Take in regular records; `ends` says where they end, if that is known."""
+        self.crlf = crlf
+        if ends is None:
+            ends = record_ends(block, self.marks.quote)
+        self.waiting.append((block, ends))
+        self.waiting_bytes += len(block)
+        if self.waiting_bytes >= BATCH:
+            self._hash()
+
+    def finish(self) -> None:
+        self._hash()
+        self.con.close()
+
+    def _hash(self) -> None:
+        if not self.waiting:
+            return
+        self.rows += sum(len(ends) for _, ends in self.waiting)
+        hashes = self._hashes()
+        np.add.at(self.sums, self.buckets(hashes), hashes)
+        with self.file.open("ab") as out:
+            hashes.tofile(out)
+        with _lengths_of(self.file).open("ab") as out:
+            for _, ends in self.waiting:
+                np.diff(ends, prepend=0).astype(np.uint32).tofile(out)
+        self.waiting, self.waiting_bytes = [], 0
+
+    def _hashes(self) -> Hashed:
+        names = [f"r{i}" for i in range(len(self.runs or (0,)))]
+        batches = [pa.RecordBatch.from_arrays(self._texts(block, ends), names=names) for block, ends in self.waiting]
+        self.con.register("records", pa.Table.from_batches(batches))
+        found: Hashed = self.con.execute(f"SELECT hash({', '.join(names)}) AS h FROM records").fetchnumpy()["h"]
+        self.con.unregister("records")
+        return found
+
+    def _texts(self, block: bytes, ends: Positions) -> list[pa.Array]:
+        """What is hashed of each record: one array for each run."""
+        if self.runs is None:
+            return [_binary(block, ends)]
+        data, bounds = np.frombuffer(block, np.uint8), cell_bounds(block, self.marks)
+        return [self._run(data, bounds, first, last) for first, last in self.runs]
+
+    def _run(self, data: npt.NDArray[np.uint8], bounds: Positions, first: int, last: int) -> pa.Array:
+        starts, ends = bounds[:, first] + 1, bounds[:, last + 1]
+        if self.crlf and last == self.marks.columns - 1:
+            ends = ends - 1
+        return _binary(data[ranges_mask(starts, ends, len(data))].tobytes(), np.cumsum(ends - starts))
+
+    def buckets(self, hashes: Hashed) -> Positions:
+        """The bucket of each hash."""
+        return (hashes & np.uint64(len(self.sums) - 1)).view(np.intp)
+
+    def batches(self) -> Iterator[Rows]:
+        """All records in their order in the file."""
+        if not self.rows:
+            return
+        with self.file.open("rb") as hashes, _lengths_of(self.file).open("rb") as lengths:
+            for first in range(0, self.rows, ROWS):
+                yield Rows(first, np.fromfile(hashes, np.uint64, ROWS), np.fromfile(lengths, np.uint32, ROWS))
+
+
+def runs_of(pairs: Sequence[tuple[int, int]]) -> tuple[Runs, Runs]:
+    """The compared columns of the old and the new file as runs of columns that are neighbours in both."""
+    runs: list[list[tuple[int, int]]] = []
+    for old, new in sorted(pairs):
+        if runs and runs[-1][-1] == (old - 1, new - 1):
+            runs[-1].append((old, new))
+        else:
+            runs.append([(old, new)])
+    first, last = ([run[at] for run in runs] for at in (0, -1))
+    old_runs, new_runs = (tuple((a[side], b[side]) for a, b in zip(first, last, strict=True)) for side in (0, 1))
+    return old_runs, new_runs
+
+
+def _lengths_of(file: Path) -> Path:
+    return file.with_suffix(".lengths")
+
+
+def _binary(data: bytes, ends: Positions) -> pa.Array:
+    offsets = np.zeros(len(ends) + 1, np.int32)
+    offsets[1:] = ends
+    return pa.BinaryArray.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -43,7 +43,6 @@ STATUS: Mapping[str, int] = {
     "UploadTooLarge": 413,
     "Busy": 429,
     "DoesNotFit": 422,
-    "NotOffered": 501,
     "NoRoom": 507,
     "MetricError": 409,
     "SourceError": 422,

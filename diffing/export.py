@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,9 @@ def _defused_sql(cell: str) -> str:
     return f"CASE WHEN {risky} THEN '''' || {cell} ELSE {cell} END"
 
 
-def write_parquet(result: Result, path: Path) -> None:
-    """The same columns and cells as Parquet, all text."""
+def write_parquet(result: Result, path: Path, *, only: Sequence[int] | None = None) -> None:
+    """The same columns and cells as Parquet, all text: all rows, or `only` those at these places, in ascending order."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = output_columns(result.plan)
@@ -91,8 +93,18 @@ def write_parquet(result: Result, path: Path) -> None:
         for i, name in enumerate(columns):
             schema = schema.set(i, schema.field(i).with_name(name))
         with pq.ParquetWriter(part, schema) as writer:
+            first = 0
             for batch in reader:
-                writer.write_batch(batch.rename_columns(list(columns)))
+                named_batch = batch.rename_columns(list(columns))
+                writer.write_batch(
+                    named_batch if only is None else named_batch.take(pa.array(_within(only, first, len(batch)), pa.int64()))
+                )
+                first += len(batch)
+
+
+def _within(places: Sequence[int], first: int, count: int) -> list[int]:
+    """Those of ascending places that are among so many from the first on, counted from there."""
+    return [place - first for place in places[bisect_left(places, first) : bisect_left(places, first + count)]]
 
 
 def write_json_lines(result: Result, path: Path) -> None:

@@ -35,10 +35,6 @@ class SettingsError(DiffError):
     """A setting that makes no sense."""
 
 
-class NotOffered(DiffError):
-    """A form of a result that can't be had."""
-
-
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
@@ -143,15 +139,21 @@ class Form:
     suffix: str
     media_type: str
     write: Callable[..., None]
-    """Writes a result to a path; with `filter`, if it has such a parameter, only the rows that a filter means."""
+    """Writes a result to a path: all rows or, if it has such a parameter, those that a `filter` means or that are
+    `only` at these places of the output order. What has neither writes text, of which records can be copied."""
+
+    def writes(self, parameter: str) -> bool:
+        return parameter in signature(self.write).parameters
 
     @property
-    def filters(self) -> bool:
-        return "filter" in signature(self.write).parameters
+    def is_csv(self) -> bool:
+        return self.media_type.startswith("text/csv")
 
 
+CSV = "text/csv; charset=utf-8"
 FORMS: Mapping[str, Form] = {
-    "csv": Form(".csv", "text/csv; charset=utf-8", export.write_csv),
+    "csv": Form(".csv", CSV, export.write_csv),
+    "csv-for-spreadsheets": Form("-for-spreadsheets.csv", CSV, partial(export.write_csv, for_spreadsheets=True)),
     "parquet": Form(".parquet", "application/vnd.apache.parquet", export.write_parquet),
     "json": Form(".jsonl", "application/x-ndjson", export.write_json_lines),
     "xlsx": Form(".xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", excel.write_xlsx),
@@ -198,7 +200,6 @@ class Services:
         """The rows of a result that a filter means as a file (see FORMS), kept with the result for the next time.
 
         Raises:
-            NotOffered: this form can't be had.
             PlanError: the filter names what this result has not.
             StoreError: there is no room for it.
         """
@@ -210,13 +211,14 @@ class Services:
 
     def _filtered(self, lease: Lease, form: str, filter: Filter) -> Callable[[Result, Path], None]:
         """What writes the rows that a filter means."""
-        if FORMS[form].filters:
-            return partial(FORMS[form].write, filter=filter)
-        if form not in ("csv", "json"):
-            raise NotOffered(f"Filtered rows can't be had as {form}.", "Ask for csv or json, or for all rows.")
-        whole = self.download(lease, form)
+        how = FORMS[form]
+        if how.writes("filter"):
+            return partial(how.write, filter=filter)
         wanted = positions(lease.result, filter, size=max(lease.result.summary.differing_rows, 1))
-        return lambda _, path: _copy_records(whole, path, wanted, quoted=form == "csv")
+        if how.writes("only"):
+            return partial(how.write, only=wanted)
+        whole = self.download(lease, form)
+        return lambda _, path: _copy_records(whole, path, wanted, quoted=how.is_csv)
 
     def close(self) -> None:
         """Stop the jobs and let go of the folder."""

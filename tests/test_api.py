@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import re
 import threading
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pyarrow.parquet as pq
 import pytest
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
@@ -29,7 +32,7 @@ from diffing.errors import DiffError
 from diffing.jobs import JobState
 from diffing.plan import Plan
 from diffing.result import Result
-from diffing.services import FORMS, Services, Settings, SettingsError
+from diffing.services import Services, Settings, SettingsError
 from diffing.uploads import POINTER, UploadGone
 from diffing.views import Filter
 
@@ -444,7 +447,7 @@ def test_rows_can_be_had_as_json_lines_and_parquet(seen: TestClient) -> None:
     assert lines.headers["content-disposition"].endswith('"revenue-diff.jsonl"')
     assert [json.loads(line)["change"] for line in lines.text.splitlines()] == ["changed", "removed", "added"]
     parquet = seen.get("/api/diffing/job/1?format=parquet")
-    assert parquet.content[:4] == parquet.content[-4:] == b"PAR1"
+    assert records(parquet.content) == rows_of(DIFFED)
 
 
 def test_rows_can_be_had_as_a_workbook_whole_and_filtered(seen: TestClient) -> None:
@@ -454,11 +457,31 @@ def test_rows_can_be_had_as_a_workbook_whole_and_filtered(seen: TestClient) -> N
         assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
 
 
-def test_a_form_that_cannot_be_filtered_is_declined(seen: TestClient) -> None:
-    if FORMS["parquet"].filters:
-        pytest.skip("it can be filtered")
-    answer = seen.get("/api/diffing/job/1?format=parquet&change=added")
-    assert (answer.status_code, set(answer.json())) == (501, {"error", "hint"})
+@pytest.mark.parametrize("query", ["change=added", "change=added,changed", "find=lines", "fate=removed&find=nothing"])
+def test_parquet_is_filtered_as_csv_is(seen: TestClient, query: str) -> None:
+    answer = seen.get(f"/api/diffing/job/1?format=parquet&{query}")
+    assert answer.headers["content-disposition"].endswith('.parquet"')
+    assert records(answer.content) == rows_of(seen.get(f"/api/diffing/job/1?{query}").text)
+
+
+def records(parquet: bytes) -> list[dict[str, str]]:
+    """The rows of a Parquet file, with empty cells as CSV has them."""
+    return [{name: cell or "" for name, cell in row.items()} for row in pq.read_table(io.BytesIO(parquet)).to_pylist()]
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_csv_for_spreadsheets_runs_no_formula_whole_or_filtered(site: Site) -> None:
+    (site.folder / "new.csv").write_text("id,price,note\n1,-1.50,=1+1\n2,2,b\n3,3,c\n")
+    site.client.get("/api/diffing/new/revenue")
+    site.done(1)
+    asked = "/api/diffing/job/1?format=csv-for-spreadsheets"
+    answer = site.client.get(asked)
+    assert answer.headers["content-disposition"].endswith('"revenue-diff-for-spreadsheets.csv"')
+    assert answer.text.splitlines()[1:] == ["changed,1,1.50,-1.50,-3,,'=1+1"]
+    assert site.client.get(f"{asked}&find=1").text == answer.text
 
 
 @pytest.mark.parametrize(

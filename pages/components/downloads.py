@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import quote, urlencode
 
 import streamlit as st
@@ -15,12 +16,11 @@ from pages.components.fates import number
 WORDS = {
     "csv": ("CSV", "the diffed rows as text"),
     "xlsx": ("Excel", "changed cells marked"),
+    "csv-for-spreadsheets": ("CSV for spreadsheets", "no cell runs as a formula"),
     "parquet": ("Parquet", "for programs"),
     "json": ("JSON lines", "one object per row"),
 }
 """What a form is called, and for what it is."""
-FILTERED = ("csv", "xlsx", "json")
-"""The forms in which filtered rows can be had."""
 
 
 def address(job: Job, form: str = "csv", filter: Filter = Filter()) -> str:
@@ -40,10 +40,10 @@ def whole(job: Job, summary: Summary) -> None:
 def filtered(job: Job, filter: Filter, rows: int) -> None:
     """The rows of the table."""
     with st.popover("Download these rows", width="content", disabled=not rows):
-        _links(job, filter, rows, FILTERED)
+        _links(job, filter, rows, list(WORDS))
 
 
-def _links(job: Job, filter: Filter, rows: int, forms: list[str] | tuple[str, ...]) -> None:
+def _links(job: Job, filter: Filter, rows: int, forms: Iterable[str]) -> None:
     for form in forms:
         name, what = WORDS[form]
         if form == "xlsx" and rows > MOST_ROWS:

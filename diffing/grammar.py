@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 NUMBER = (
@@ -81,6 +82,8 @@ def is_number(text: str) -> bool:
     """Whether a cell is a number: the grammar, and neither beyond a double nor an endless exponent."""
     if not _number(text):
         return False
+    if len(text) < 300 and "e" not in text and "E" not in text:
+        return True
     exponent = text.lower().partition("e")[2].lstrip("+-")
     return len(exponent) <= MAX_EXPONENT_DIGITS and math.isfinite(float(text))
 
@@ -94,12 +97,23 @@ def type_of(cells: Sequence[str]) -> ColumnType:
     """The type of a column, from a sample of its non-empty cells."""
     if not cells:
         return ColumnType.TEXT
-    least = TYPE_SHARE * len(cells)
-    if sum(map(is_number, cells)) >= least:
-        return ColumnType.NUMBER
-    if sum(map(is_date, cells)) >= least:
-        return ColumnType.DATE
+    counts = Counter(cells)
+    most_other = len(cells) - TYPE_SHARE * len(cells)
+    for kind, reads in ((ColumnType.NUMBER, is_number), (ColumnType.DATE, is_date)):
+        if _misses(counts, reads, most_other) <= most_other:
+            return kind
     return ColumnType.TEXT
+
+
+def _misses(counts: Counter[str], reads: Callable[[str], bool], most: float) -> int:
+    """How many cells don't read; counting stops beyond `most`."""
+    misses = 0
+    for cell, count in counts.items():
+        if not reads(cell):
+            misses += count
+            if misses > most:
+                break
+    return misses
 
 
 def shape_of(cells: Sequence[str]) -> Shape:

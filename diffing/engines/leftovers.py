@@ -10,6 +10,8 @@ for 1,000 among 10 million.
 from __future__ import annotations
 
 import codecs
+import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,11 @@ from diffing.engines.run import SIDES, Run, Side
 from diffing.lines import Marks, Positions
 from diffing.plan import Plan
 from diffing.sources import Format, Source
+
+PIECE = 1 << 24
+"""Bytes that are copied at once."""
+SPARSE = 16
+"""Records that make up less than one part in so many of their file are copied one by one."""
 
 
 def hashes_for(plan: Plan, work: Path) -> dict[str, Hashes]:
@@ -88,10 +95,9 @@ def _cancel_records(run: Run, hashes: Mapping[str, Hashes]) -> None:
         assert each.records
         if len(left) < each.rows:
             file = run.work / f"{side}.left.csv"
-            with each.records.path.open("rb") as source, file.open("wb") as out:
+            with each.records.path.open("rb") as source, file.open("wb", PIECE) as out:
                 _copy_records(source, out, each.records.offset, hashes[side].batches(), left)
-            records = replace(each.records, path=file, skip_lines=0, offset=0, rows=len(left))
-            run.sides[side] = replace(each, left=records)
+            run.sides[side] = replace(each, left=replace(each.records, path=file, skip_lines=0, offset=0, rows=len(left)))
     for side in SIDES:
         run.execute(f"DROP TABLE {side}_rows")
 
@@ -121,6 +127,8 @@ def _select_left(run: Run, side: str) -> str:
 
 def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, batches: Iterator[Rows], wanted: Positions) -> None:
     """Copy the records with the wanted numbers; the first of all records begins at `offset`."""
+    if os.pread(source.fileno(), 3, offset) == codecs.BOM_UTF8 and wanted[:1] == [0]:
+        out.write(codecs.BOM_UTF8)  # readers take away the first one
     done = 0
     for rows in batches:
         ends = np.cumsum(rows.lengths, dtype=np.int64)
@@ -129,15 +137,28 @@ def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, batches: Iterato
         if len(at):
             turns = np.flatnonzero(np.diff(at) != 1)
             firsts, lasts = np.concatenate((at[:1], at[turns + 1])), np.concatenate((at[turns], at[-1:]))
-            starts, stops = ends[firsts] - rows.lengths[firsts], ends[lasts]
-            source.seek(offset + int(starts[0]))
-            data = memoryview(source.read(int(stops[-1] - starts[0])))
-            base = int(starts[0])
-            if not done and bytes(data[:3]) == codecs.BOM_UTF8:
-                out.write(codecs.BOM_UTF8)  # readers take away the first one
-            out.writelines(data[a - base : b - base] for a, b in zip(starts.tolist(), stops.tolist(), strict=True))
+            starts, stops = offset + ends[firsts] - rows.lengths[firsts], offset + ends[lasts]
+            _copy_ranges(source, out, starts.tolist(), stops.tolist())
         done = stop
         offset += int(ends[-1])
+
+
+def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: list[int], stops: list[int]) -> None:
+    """Copy ranges of bytes, which are in order: one by one where they are few, else cut out of larger pieces."""
+    at = 0
+    while at < len(starts):
+        base = starts[at]
+        after = max(bisect_right(stops, base + PIECE, at), at + 1)
+        ranges = list(zip(starts[at:after], stops[at:after], strict=True))
+        wanted, span = sum(stop - start for start, stop in ranges), stops[after - 1] - base
+        if wanted > span // SPARSE and span <= PIECE:
+            data = memoryview(os.pread(source.fileno(), span, base))
+            out.writelines(data[start - base : stop - base] for start, stop in ranges)
+        else:
+            for start, stop in ranges:
+                for piece in range(start, stop, PIECE):
+                    out.write(os.pread(source.fileno(), min(PIECE, stop - piece), piece))
+        at = after
 
 
 # --- by the text of cells ------------------------------------------------------------------------

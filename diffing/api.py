@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -56,6 +57,7 @@ STATUS: Mapping[str, int] = {
 ENDED: Mapping[JobState, int] = {JobState.CANCELLED: 410, JobState.INTERRUPTED: 503}
 """States that are no errors of the comparison, but the end of it without a result."""
 
+_OPTION = re.compile(r"--([a-z-]+)")
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 FIELD_LIMIT, MOST_FIELDS = 1 << 16, 1000
 """Bytes of one field of a form that is no file, and fields of one form."""
@@ -133,12 +135,17 @@ def _guarded(handler: Handler) -> Handler:
         except ClientDisconnect:
             return Response(status_code=400)
         except DiffError as error:
-            return Json({"error": error.message, "hint": error.hint}, status_of(kinds_of(error)), _retry(error))
+            return Json({"error": error.message, "hint": _in_fields(error.hint)}, status_of(kinds_of(error)), _retry(error))
         except Exception:
             log.exception("The API failed.")
             return Json({"error": "The server failed.", "hint": "Try again. The server's log says more."}, 500)
 
     return guarded
+
+
+def _in_fields(hint: str) -> str:
+    """A hint that names options of the command line, for those who fill in fields of a form."""
+    return _OPTION.sub(lambda option: option[1].replace("-", "_"), hint)
 
 
 def status_of(kinds: Iterable[str]) -> int:
@@ -388,7 +395,7 @@ def _progress(job: Job) -> dict[str, Any]:
         answer = {"from_cache": job.from_cache, "computed_at": _time(job.computed_at), "totals": job.totals}
         return {"job_id": job.id, "status": "done", **answer}
     message = job.message or f"The comparison was {job.state}."
-    return {"job_id": job.id, "status": job.state, "error": message, "hint": job.hint or "Start it again when you need it."}
+    return {"job_id": job.id, "status": job.state, "error": message, "hint": _in_fields(job.hint) or "Start it again when you need it."}
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -14,7 +14,7 @@ from diffing.services import services
 from diffing.store import in_words
 from diffing.uploads import OWNER_COOKIE
 from pages.components import progress
-from pages.components.fates import marked, number, plain, style
+from pages.components.fates import marked, number, plain, said, style
 
 PER_PAGE = 20
 WIDTHS = [4, 2.2, 1.6, 2, 1.2, 2.6]
@@ -70,7 +70,7 @@ def line(job: Job) -> None:
     what, state, when, differing, size, actions = st.columns(WIDTHS, vertical_alignment="center")
     with what:
         st.page_link("result.py", label=f":primary[**{plain(job.label)}**]", query_params={"job": str(job.id)})
-    state.html(f'<p class="df-state df-state-{job.state}">{said(job)}</p>')
+    state.html(f'<p class="df-state df-state-{job.state}">{state_of(job)}</p>')
     when.html(f'<p class="df-cellular" title="{marked(_moment(job.submitted))}">{progress.ago(time.time() - job.submitted)}</p>')
     stored = services().store.find(job.result_id) if job.state is JobState.DONE and job.result_id else None
     differing.html(f'<p class="df-cellular">{_differing(job.result_id, stored.computed) if stored else "–"}</p>')
@@ -79,7 +79,7 @@ def line(job: Job) -> None:
         buttons(job)
 
 
-def said(job: Job) -> str:
+def state_of(job: Job) -> str:
     """The state in words."""
     if job.state is JobState.RUNNING:
         return f"running · {job.share:.0%}"
@@ -111,7 +111,7 @@ def run_again(job: Job) -> None:
     try:
         fresh = services().jobs.run_again(job.id)
     except DiffError as error:
-        st.toast(f"{plain(error.message)} {plain(error.hint)}")
+        st.toast(said(error))
         return
     st.switch_page("result.py", query_params={"job": str(fresh.id)})
 

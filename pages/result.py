@@ -12,7 +12,7 @@ from diffing.result import Result, Summary
 from diffing.services import services
 from diffing.store import ResultGone
 from pages.components import chart_panel, downloads, how, progress, table
-from pages.components.fates import answer, marked, number, plain, style
+from pages.components.fates import answer, marked, named, number, plain, said, style, with_names
 
 MOST_WARNINGS = 5
 
@@ -58,10 +58,10 @@ def finished(job: Job) -> None:
             whole(job, lease.result)
     except ResultGone as error:
         heading(job)
-        st.info(f"**{plain(error.message)}** {plain(error.hint)}")
+        st.info(said(error))
         progress.ways_on(job)
     except DiffError as error:
-        st.error(f"{plain(error.message)} {plain(error.hint)}")
+        st.error(said(error))
 
 
 def whole(job: Job, result: Result) -> None:
@@ -85,7 +85,7 @@ def whole(job: Job, result: Result) -> None:
 def sentence(job: Job, result: Result) -> None:
     summary = result.summary
     files = f"{marked(summary.old.name)} → {marked(summary.new.name)} · " if job.question.metric else ""
-    key = " + ".join(marked(name) for name in summary.key)
+    key = " + ".join(map(named, summary.key))
     matched = f" · matched by {key}" if key else " · rows compared whole"
     st.html(
         f'<p class="df-answer">{answer(summary)}</p>'
@@ -104,12 +104,12 @@ def origin(job: Job) -> None:
 
 def remarks(summary: Summary) -> None:
     """Warnings, and what became of the columns."""
-    found = [marked(each) for each in summary.warnings]
+    found = [with_names(each, summary.key) for each in summary.warnings]
     shown = found[:MOST_WARNINGS] + ([f"… and {len(found) - MOST_WARNINGS} more."] if len(found) > MOST_WARNINGS else [])
-    named = (("only in new", summary.columns_added), ("only in old", summary.columns_removed))
+    lone = (("only in new", summary.columns_added), ("only in old", summary.columns_removed))
     shown += [
-        f"{number(len(names), 'column')} {where}, not compared: {marked(', '.join(names[:12]))}{' …' if len(names) > 12 else ''}"
-        for where, names in named
+        f"{number(len(names), 'column')} {where}, not compared: {', '.join(map(named, names[:12]))}{' …' if len(names) > 12 else ''}"
+        for where, names in lone
         if names
     ]
     if shown:

@@ -513,6 +513,15 @@ def test_a_download_releases_its_result(done: TestClient, site: Site) -> None:
     assert not +site.services.store._leases
 
 
+def test_hints_name_fields_not_options(client: TestClient, site: Site) -> None:
+    (site.folder / "old.csv").write_text("id,price,note\n1\n")
+    client.get("/api/diffing/new/revenue")
+    site.done(1)
+    hint = client.get("/api/diffing/job/1").json()["hint"]
+    assert "(skip_bad_lines)" in hint
+    assert "--" not in hint
+
+
 def test_a_failed_job_says_why(client: TestClient, site: Site) -> None:
     client.get("/api/diffing/new/wrong")
     site.done(1)

@@ -14,6 +14,7 @@ from diffing.jobs import JobState, Question
 from diffing.plan import Choices
 from diffing.services import close_services, services
 from diffing.views import Change, Filter
+from pages.components.fates import in_the_app, with_names
 
 PAGES = Path(__file__).parent.parent / "pages"
 OWNER = "o" * 32
@@ -121,6 +122,23 @@ def test_a_failed_job_says_why_and_what_to_do():
     assert [button.label for button in at.button] == ["Change the choices", "Run again"]
     assert "--" not in at.error[0].value.replace("\\", "")
     assert str(services().settings.home) not in at.error[0].value
+
+
+@pytest.mark.parametrize(
+    "hint, shown",
+    [
+        ("Say which columns do (--key A,B), or compare whole rows (--no-key).", "Say which columns do, or compare whole rows."),
+        ("Leave bad lines out (--skip-bad-lines).", "Leave bad lines out."),
+        ("Mend the file (it is short).", "Mend the file (it is short)."),
+    ],
+)
+def test_hints_name_no_options_of_the_command_line(hint, shown):
+    assert in_the_app(hint) == shown
+
+
+def test_a_name_that_the_text_quotes_is_shown_as_a_name_and_never_as_markup():
+    said = with_names("`<b>` and “day” name every row", ["<b>", "day"])
+    assert said == '<code class="df-name">&lt;b&gt;</code> and <code class="df-name">day</code> name every row'
 
 
 def test_an_empty_history_says_what_to_do_and_shows_nothing_of_others():

@@ -15,7 +15,7 @@ from diffing.jobs import Job
 from diffing.result import Result
 from diffing.services import services
 from diffing.views import Distribution, Facet, FacetKind, TimeCounts, ValueCounts, by_value, distribution, facets, over_time
-from pages.components.fates import marked, number, plain
+from pages.components.fates import marked, named, number, plain, with_names
 from pages.components.table import HASHES, View, narrow
 
 QUIET = {"displayModeBar": False, "displaylogo": False}
@@ -25,10 +25,10 @@ TALLEST = 300
 """Pixels of a chart in a row of charts; a taller one scrolls."""
 
 
-def draw(result: Result, chart: Chart, key: str, *, question: bool = True, tallest: int | None = None) -> None:
-    """A chart under its question, or without it where a widget asks."""
+def draw(result: Result, chart: Chart, key: str, *, question: bool = True, about: str = "", tallest: int | None = None) -> None:
+    """A chart under its question (`about`: the column that it names), or without it where a widget asks."""
     if question:
-        st.html(f'<p class="df-question">{marked(chart.question)}</p>')
+        st.html(f'<p class="df-question">{with_names(chart.question, [about] if about else [])}</p>')
     height = tallest if tallest and chart.figure.layout.height > tallest else "content"
     with st.container(height=height, border=False):
         chart.figure.update_layout(legend_itemclick=False, legend_itemdoubleclick=False)
@@ -143,7 +143,7 @@ def _moved(result: Result) -> None:
         draw(result, chart, "totals", tallest=TALLEST)
     else:
         said = chart.alt.rpartition(": ")[2].removesuffix(".")
-        st.html(f'<p class="df-question">How did the total of “{marked(numbers[0].name)}” move?</p><p class="df-big">{marked(said)}</p>')
+        st.html(f'<p class="df-question">How did the total of {named(numbers[0].name)} move?</p><p class="df-big">{marked(said)}</p>')
 
 
 def _distributions(result: Result, numbers: list[str]) -> None:
@@ -151,7 +151,7 @@ def _distributions(result: Result, numbers: list[str]) -> None:
         return
     chosen = st.session_state.get("distribution_of")
     column = chosen if chosen in numbers else max(numbers, key={each.name: each.changed for each in result.summary.columns}.__getitem__)
-    draw(result, charts.distribution_chart(_distribution(result, column)), "distribution")
+    draw(result, charts.distribution_chart(_distribution(result, column)), "distribution", about=column)
     if len(numbers) > 1:
         st.selectbox("Number column", numbers, index=numbers.index(column), key="distribution_of", label_visibility="collapsed")
 

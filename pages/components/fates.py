@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 
 import streamlit as st
 
 from diffing.charts import COLOURS, EMPTY, SIGNS
+from diffing.errors import DiffError
 from diffing.result import Change, Summary
 
 TINTS = {Change.CHANGED: "42", Change.ADDED: "33", Change.REMOVED: "33"}
@@ -15,6 +17,8 @@ TINTS = {Change.CHANGED: "42", Change.ADDED: "33", Change.REMOVED: "33"}
 ACCENT = "#5B52C9"
 """Where the theme names no colour of its own."""
 MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'@/])")
+
+OPTIONS = re.compile(r" \(--[^()]*\)")
 
 
 def tint(change: Change) -> str:
@@ -35,6 +39,41 @@ def plain(text: str) -> str:
 def marked(text: object) -> str:
     """Text from a file for HTML."""
     return html.escape(str(text))
+
+
+def code(name: str) -> str:
+    """The name of a column in a text that is read as Markdown: as it is, on one line."""
+    name = " ".join(name.split()) or " "
+    fence = "`"
+    while fence in name:
+        fence += "`"
+    space = " " if name[0] in "` " or name[-1] in "` " else ""
+    return f"{fence}{space}{name}{space}{fence}"
+
+
+def named(column: str) -> str:
+    """The name of a column in HTML."""
+    return f'<code class="df-name">{marked(column)}</code>'
+
+
+def with_names(text: str, columns: Iterable[str]) -> str:
+    """Text that names columns in quotes, as HTML."""
+    shown = marked(text)
+    for column in columns:
+        for opening, closing in ("``", "“”"):
+            shown = shown.replace(f"{opening}{marked(column)}{closing}", named(column))
+    return shown
+
+
+def in_the_app(hint: str) -> str:
+    """A hint without the options of the command line, which it names for those who use that."""
+    return OPTIONS.sub("", hint)
+
+
+def said(error: DiffError) -> str:
+    """What went wrong, and what to do."""
+    hint = f"  \n{plain(in_the_app(error.hint))}" if error.hint else ""
+    return f"**{plain(error.message)}**{hint}"
 
 
 def marked_cell(text: str | None) -> str:
@@ -79,6 +118,7 @@ RULES = """
 .df-answer{font-size:1.35rem;line-height:1.6;margin:0}
 .df-quiet{opacity:.72;font-size:.9rem;margin:0}
 .df-none{opacity:.5}
+code.df-name{font-size:.92em;padding:.1em .3em;white-space:pre-wrap;overflow-wrap:anywhere}
 .df-note{border-left:3px solid #E69F00;background:#E69F001a;border-radius:4px;padding:.45rem .8rem;font-size:.92rem;margin:0 0 .35rem}
 .df-cellular,.df-state{margin:0;font-size:.92rem;font-variant-numeric:tabular-nums;white-space:nowrap}
 .df-state::before{content:"";display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.5em;background:#9e9e9e}

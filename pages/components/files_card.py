@@ -14,7 +14,7 @@ from diffing.errors import DiffError
 from diffing.inspect import Look, first_rows
 from diffing.sources import Format, Source
 from diffing.store import in_words
-from pages.components.fates import number, plain
+from pages.components.fates import number, plain, said
 from pages.components.files_draft import change, draft, entered, synced
 from pages.components.files_finding import Waiting, inspector, known, shown_error
 
@@ -129,11 +129,11 @@ def _read_as(source: Source | None) -> str:
 
 def _asked(side: str, source: Source | None, field: str, label: str, names: dict, *, own: bool = False) -> None:
     """One property of the dialect: as detected, or as the user says."""
-    said = getattr(_choice(side), field)
-    found = getattr(source.dialect, field) if source and said is None else None
+    chosen = getattr(_choice(side), field)
+    found = getattr(source.dialect, field) if source and chosen is None else None
     detected = f"Detected: {names.get(found, found)}" if found is not None else "Detect"
-    options = [DETECT, *names] + ([said] if said is not None and said not in names else [])
-    key = synced(f"{field}_{side}", DETECT if said is None else said)
+    options = [DETECT, *names] + ([chosen] if chosen is not None and chosen not in names else [])
+    key = synced(f"{field}_{side}", DETECT if chosen is None else chosen)
     st.selectbox(
         label,
         options,
@@ -146,8 +146,8 @@ def _asked(side: str, source: Source | None, field: str, label: str, names: dict
 
 def _skipped(side: str, source: Source | None) -> None:
     for field, label in (("skip_rows", "Lines to skip before the header"), ("skip_after_header", "Rows to skip after the header")):
-        said = getattr(_choice(side), field)
-        key = synced(f"{field}_{side}", said if said is not None else source.dialect.skip_rows if source else 0)
+        chosen = getattr(_choice(side), field)
+        key = synced(f"{field}_{side}", chosen if chosen is not None else source.dialect.skip_rows if source else 0)
         st.number_input(label, 0, 10_000, key=key, on_change=entered(key, lambda value, field=field: _say(side, field, value)))
 
 
@@ -159,4 +159,4 @@ def _say(side: str, field: str, value: object) -> None:
     try:
         change(**{f"{side}_dialect": replace(_choice(side), **{field: value})})
     except DiffError as error:
-        mistakes[side] = f"{plain(error.message)} {plain(error.hint)}"
+        mistakes[side] = said(error)

@@ -10,7 +10,7 @@ import streamlit as st
 from diffing.errors import DiffError
 from diffing.inspect import Inspector
 from diffing.services import services
-from pages.components.fates import plain
+from pages.components.fates import said
 
 Found = TypeVar("Found")
 Waiting = list["Future[object]"]
@@ -27,8 +27,7 @@ def inspector() -> Inspector:
 
 def shown_error(error: DiffError) -> None:
     """What went wrong and what to do, beside what caused it."""
-    hint = f"  \n{plain(error.hint)}" if error.hint else ""
-    st.error(f"**{plain(error.message)}**{hint}", icon=":material/error:")
+    st.error(said(error), icon=":material/error:")
 
 
 def known(finding: Future[Found], waiting: Waiting, size: int) -> Found | None:

@@ -13,7 +13,7 @@ from diffing.result import ColumnSummary, Result, SideSummary, Summary
 from diffing.sources import Source
 from diffing.store import in_words
 from pages.components import progress
-from pages.components.fates import marked
+from pages.components.fates import marked, named, with_names
 
 MOST_BAD = 20
 
@@ -87,19 +87,19 @@ def _bad(side: SideSummary) -> str:
 
 def _matching(job: Job, result: Result) -> str:
     plan, summary = result.plan, result.summary
-    key = " + ".join(f"<b>{marked(pair.name)}</b>" for pair in plan.key) or "whole rows (no key)"
-    why = f" <span class=df-none>{marked(job.key_note)}</span>" if job.key_note else ""
+    key = " + ".join(named(pair.name) for pair in plan.key) or "whole rows (no key)"
+    why = f" <span class=df-quiet>{with_names(job.key_note, summary.key)}</span>" if job.key_note else ""
     lines = [("Rows are matched by", key + why)]
-    named = (
+    listed = (
         ("Columns only in new", summary.columns_added),
         ("Columns only in old", summary.columns_removed),
         ("Columns left out", summary.columns_ignored),
     )
-    lines += [(label, ", ".join(map(marked, names))) for label, names in named if names]
+    lines += [(label, ", ".join(map(named, names))) for label, names in listed if names]
     if summary.columns_renamed:
-        lines.append(("Renamed", ", ".join(f"{marked(old)} → {marked(new)}" for old, new in summary.columns_renamed.items())))
-    same = [f"{marked(name)}: {n:,} keys match although their text differs" for name, n in summary.key_same_by_rule.items() if n]
-    notes = [*map(marked, summary.notes), *same]
+        lines.append(("Renamed", ", ".join(f"{named(old)} → {named(new)}" for old, new in summary.columns_renamed.items())))
+    same = [f"{named(name)}: {n:,} keys match although their text differs" for name, n in summary.key_same_by_rule.items() if n]
+    notes = [*(with_names(each, summary.key) for each in summary.notes), *same]
     lines += [("Note" if i == 0 else "", note) for i, note in enumerate(notes)]
     return _table("Matching", ("", ""), lines)
 
@@ -115,7 +115,7 @@ def _columns(result: Result) -> str:
 
 def _column(pair: ColumnPair, each: ColumnSummary) -> tuple[object, ...]:
     same = ", ".join(f"{n:,} {marked(words)}" for words, n in each.same_by_rule.items() if n)
-    return marked(each.name), marked(rule(pair)), f"{each.changed:,}", same, f"{each.unreadable:,}" if each.unreadable else ""
+    return named(each.name), marked(rule(pair)), f"{each.changed:,}", same, f"{each.unreadable:,}" if each.unreadable else ""
 
 
 def rule(pair: ColumnPair) -> str:
@@ -151,7 +151,7 @@ def _bad_lines(summary: Summary) -> str:
 
 
 def _seconds(summary: Summary) -> str:
-    later = {"total": "<b>in all</b>", "totals": "totals, afterwards"}
-    stages = [(marked(stage), stage) for stage in summary.seconds if stage not in later]
+    later = {"total": "<b>In all</b>", "totals": "Totals, afterwards"}
+    stages = [(marked(progress.stage(stage)), stage) for stage in summary.seconds if stage not in later]
     stages += [(words, stage) for stage, words in later.items() if stage in summary.seconds]
     return _table("Seconds per stage", ("", ""), [(words, f"{summary.seconds[stage]:.2f}") for words, stage in stages])

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import re
-
 import streamlit as st
 
 from diffing.errors import DiffError
 from diffing.jobs import Job, JobId, JobState, UnknownJob
 from diffing.services import services
-from pages.components.fates import plain
+from pages.components.fates import plain, said
 
 ENDED = {
     JobState.FAILED: "This comparison failed.",
     JobState.CANCELLED: "This comparison was cancelled.",
     JobState.INTERRUPTED: "This comparison was interrupted.",
 }
-STAGES = {"cancelling identical rows": "setting identical rows aside"}
-"""Stages whose names could be misread beside a button that cancels."""
-OPTION = re.compile(r" \(--[a-z-]+\)")
-"""Options of the command line, which hints name for those who use it."""
+STAGES = {
+    "looking for a key in a sample": "looking for columns that name the rows",
+    "trying keys on the whole files": "trying keys on all rows",
+    "checking the key on the whole files": "checking the key on all rows",
+    "reading both files": "reading both files, setting equal rows aside",
+    "cancelling identical rows": "setting equal rows aside",
+    "matching rows": "matching rows by key",
+    "sorting the result": "sorting what differs",
+    "adding up totals": "adding up both files",
+}
+"""Stages that people know by other words."""
 PATIENCE = 0.4
 """Seconds that a page waits for a job that may be done at once, before it shows progress."""
 
@@ -52,7 +57,13 @@ def running(id_: JobId) -> None:
 def _said(job: Job) -> str:
     if job.state is JobState.QUEUED:
         return f"Waiting: number {job.position} in the queue"
-    return f"{plain(STAGES.get(job.stage, job.stage).capitalize())} · {job.share:.0%} · {elapsed(job.elapsed or 0)}"
+    return f"{plain(stage(job.stage))} · {job.share:.0%} · {elapsed(job.elapsed or 0)}"
+
+
+def stage(name: str) -> str:
+    """A stage of a comparison in words."""
+    words = STAGES.get(name, name)
+    return words[:1].upper() + words[1:]
 
 
 def elapsed(seconds: float) -> str:
@@ -73,7 +84,7 @@ def ago(seconds: float) -> str:
 def ended(job: Job) -> None:
     """Why there is no result, and what to do."""
     show = st.error if job.state is JobState.FAILED else st.info
-    show("\n\n".join(filter(None, (f"**{plain(job.message or ENDED[job.state])}**", plain(OPTION.sub("", job.hint))))))
+    show(said(DiffError(job.message or ENDED[job.state], job.hint)))
     ways_on(job)
 
 
@@ -95,7 +106,7 @@ def again(job: Job, label: str, **looks: str) -> None:
     try:
         fresh = services().jobs.run_again(job.id)
     except DiffError as error:
-        st.error(f"{plain(error.message)} {plain(error.hint)}")
+        st.error(said(error))
         return
     st.query_params.from_dict({"job": str(fresh.id)})
     st.rerun()

@@ -11,23 +11,13 @@ from diffing.grammar import Shape
 from diffing.inspect import Rename, fitting
 from diffing.plan import Plan
 from diffing.sources import Source
-from pages.components.fates import number
+from pages.components.fates import code, number
 from pages.components.files_draft import choose, draft
 from pages.components.files_finding import Waiting, inspector, known
 
 MOST = 12
 """Names that are listed before “and so many more”."""
 KINDS = {"text": "text", "number": "numbers", "date": "dates"}
-
-
-def code(name: str) -> str:
-    """The name of a column in a text that is read as Markdown: as it is, on one line."""
-    name = " ".join(name.split()) or " "
-    fence = "`"
-    while fence in name:
-        fence += "`"
-    space = " " if name[0] in "` " or name[-1] in "` " else ""
-    return f"{fence}{space}{name}{space}{fence}"
 
 
 def listed(names: Iterable[str]) -> str:

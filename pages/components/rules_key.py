@@ -15,9 +15,9 @@ from diffing.keys import KeySuggestion
 from diffing.plan import Plan
 from diffing.services import services
 from diffing.sources import Source
+from pages.components.fates import code
 from pages.components.files_draft import change, choose, draft, entered, subject, synced
 from pages.components.files_finding import Waiting, inspector, known
-from pages.components.rules_columns import code
 
 WHOLE = "Rows are compared whole: a row with any difference shows as one removed and one added. Tolerances are not applied."
 

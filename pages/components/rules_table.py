@@ -15,9 +15,8 @@ from diffing.jobs import Question
 from diffing.metrics import parse_tolerance
 from diffing.plan import Choices, ColumnPair, Plan, make_plan
 from diffing.records import BadLines
-from pages.components.fates import number, plain
+from pages.components.fates import code, number, plain
 from pages.components.files_draft import change, choose, draft, entered, synced
-from pages.components.rules_columns import code
 
 KEY, COMPARE, IGNORE = "key", "compare", "leave out"
 NULL_WORDS = ["NULL", "null", "NA", "N/A", "None", "-"]

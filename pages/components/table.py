@@ -20,7 +20,7 @@ from diffing.result import Cell, Change, Result
 from diffing.services import services
 from diffing.views import PAGE_SIZE, By, CellPair, Condition, Filter, Order, Page, Row, Test, count, page, row
 from pages.components import downloads
-from pages.components.fates import COLOURS, EMPTY, SIGNS, TINTS, marked, marked_cell, number, plain, tint
+from pages.components.fates import COLOURS, EMPTY, SIGNS, TINTS, code, marked, marked_cell, number, plain, said, tint
 
 FATES = tuple(TINTS)
 MOST_CELLS = 6_000
@@ -67,11 +67,11 @@ class View:
     @classmethod
     def now(cls, plan: Plan) -> View:
         """What the address says, as far as this plan has it."""
-        said = st.query_params.to_dict()
-        shown = said.get("page", "")
+        query = st.query_params.to_dict()
+        shown = query.get("page", "")
         at = int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 9 else 1
-        filter, order = Filter.from_query(said).fitting(plan), Order.from_query(said).fitting(plan)
-        return cls(filter, order, max(at, 1), said.get("columns") == "all")
+        filter, order = Filter.from_query(query).fitting(plan), Order.from_query(query).fitting(plan)
+        return cls(filter, order, max(at, 1), query.get("columns") == "all")
 
 
 def show(view: View) -> None:
@@ -109,7 +109,7 @@ def rows(job: Job) -> None:
         with services().jobs.lease(job) as lease:
             _section(job, lease.result)
     except DiffError as error:
-        st.error(f"{plain(error.message)} {plain(error.hint)}")
+        st.error(said(error))
 
 
 def _section(job: Job, result: Result) -> None:
@@ -220,7 +220,7 @@ def _add(plan: Plan, view: View, column: str, test: Test, values: tuple[str, ...
     try:
         condition = Condition(column, test, values)
     except DiffError as error:
-        st.error(f"{plain(error.message)} {plain(error.hint)}")
+        st.error(said(error))
         return
     if Filter(conditions=(condition,)).fitting(plan) == Filter():
         st.error("These values don't suit the column: numbers as 12.5, dates as 2024-01-31.")
@@ -256,7 +256,7 @@ def _conditions(view: View) -> None:
     with st.container(horizontal=True, gap="xsmall", key="conditions"):
         for i, (words, without) in enumerate(parts):
             st.button(
-                f"{plain(words)} ✕",
+                f"{words} ✕",
                 key=f"condition_{i}",
                 help="Take this away",
                 on_click=show,
@@ -265,18 +265,18 @@ def _conditions(view: View) -> None:
 
 
 def _worded(filter: Filter) -> Iterable[tuple[str, Filter]]:
-    """Each condition in words, and the filter without it."""
+    """Each condition in words, as Markdown, and the filter without it."""
     for each in filter.conditions:
-        values = " and ".join(_cut(value) or "any" for value in each.values)
+        values = " and ".join(plain(_cut(value)) or "any" for value in each.values)
         yield (
-            f"{each.column} {WORDS[each.test]} {values}".strip(),
+            f"{code(each.column)} {WORDS[each.test]} {values}".strip(),
             replace(filter, conditions=tuple(c for c in filter.conditions if c != each)),
         )
     for name, sign in (("change_at_least", "≥"), ("change_at_most", "≤")):
         if part := getattr(filter, name):
-            yield f"size of change of {part[0]} {sign} {part[1]}", replace(filter, **{name: None})
+            yield f"size of change of {code(part[0])} {sign} {plain(part[1])}", replace(filter, **{name: None})
     if part := filter.change_between:
-        yield f"change of {part[0]} from {part[1]} to {part[2]}", replace(filter, change_between=None)
+        yield f"change of {code(part[0])} from {plain(part[1])} to {plain(part[2])}", replace(filter, change_between=None)
 
 
 # --- the line above the table --------------------------------------------------------------------
@@ -421,12 +421,12 @@ def _line(each: Row, deltas: set[int], named: Sequence[str]) -> tuple[list[str],
 
 
 def _what(each: Row, named: Sequence[str]) -> str:
-    said = (
+    cells = (
         f"{name}: {_text(pair, each.change, differs=True)}"
         for name, pair in zip(named, each.cells, strict=True)
         if pair.code is Cell.DIFFERS
     )
-    return " · ".join(said) or f"row {each.change}"
+    return " · ".join(cells) or f"row {each.change}"
 
 
 def _text(pair: CellPair, change: Change, *, differs: bool) -> str:
@@ -480,7 +480,7 @@ def _config(frame: pd.DataFrame, shown: Page, plan: Plan) -> dict[str, Any]:
 
 
 def _help(column: str, name: str) -> str | None:
-    return {"k": f"Part of the key: {plain(name)}", "d": f"{plain(name[2:])}: new − old"}.get(column[0])
+    return {"k": f"Part of the key: {code(name)}", "d": f"{code(name[2:])}: new − old"}.get(column[0])
 
 
 def _width(cells: Sequence[str], name: str) -> int:
@@ -517,10 +517,10 @@ def _open(result: Result, position: int) -> None:
     lines = [_detail(pair.name, cells, "key") for pair, cells in zip(plan.key, found.key, strict=True)]
     lines += [_detail(pair.name, cells, "") for pair, cells in zip(plan.columns, found.cells, strict=True)]
     differing = sum(cells.code is Cell.DIFFERS for cells in found.cells)
-    said = f"{number(differing, 'cell')} changed" if found.change is Change.CHANGED else f"This row was {found.change}"
+    what = f"{number(differing, 'cell')} changed" if found.change is Change.CHANGED else f"This row was {found.change}"
     heads = "".join(f"<th scope=col>{name}</th>" for name in ("Column", "Old", "New")) + "<th scope=col class=df-number>Change</th>"
     st.html(
-        f'<p class="df-quiet"><span style="color:{COLOURS[found.change]};font-weight:700">{SIGNS[found.change]}</span> {said}</p>'
+        f'<p class="df-quiet"><span style="color:{COLOURS[found.change]};font-weight:700">{SIGNS[found.change]}</span> {what}</p>'
         f'<table class="df-table"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     )
 

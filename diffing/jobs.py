@@ -454,14 +454,20 @@ class Jobs:
             return self.get(id_)
 
     def lease(self, job: Job) -> Lease:
-        """The result of a job, to read.
+        """The result of a job, to use (see `Store.lease`).
 
         Raises:
             ResultGone: it is not there (yet), or was removed.
         """
-        if job.state is not JobState.DONE or job.result_id is None:
-            raise ResultGone
-        return self.store.lease(job.result_id)
+        return self.store.lease(_result_of(job))
+
+    def peek(self, job: Job) -> Lease:
+        """The result of a job, to look at (see `Store.peek`).
+
+        Raises:
+            ResultGone: it is not there (yet), or was removed.
+        """
+        return self.store.peek(_result_of(job))
 
     def _live(self, job: Job) -> Job:
         """A job with its progress."""
@@ -633,7 +639,7 @@ class Jobs:
     # --- totals, and what else can wait --------------------------------------------------------------
 
     def _has_totals(self, id_: str) -> bool:
-        with suppress(ResultGone), self.store.lease(id_) as lease:
+        with suppress(ResultGone), self.store.peek(id_) as lease:
             return lease.result.summary.whole_files
         return True
 
@@ -730,6 +736,12 @@ class Jobs:
             self._save(replace(job, totals=JobState.FAILED))
         else:
             self._ask_for_extras(job.result_id or "", job.question.uploads)
+
+
+def _result_of(job: Job) -> str:
+    if job.state is not JobState.DONE or job.result_id is None:
+        raise ResultGone
+    return job.result_id
 
 
 def _readable(values: Iterable[Any]) -> Iterable[Job]:

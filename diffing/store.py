@@ -254,7 +254,17 @@ class Store:
             return sum(each.size for each in self._entries.values()) + sum(self._doomed.values())
 
     def lease(self, id_: str) -> Lease:
-        """A result to read; it is not removed before the lease is released.
+        """A result to use; it is not removed before the lease is released, and its age begins anew.
+
+        Raises:
+            ResultGone: there is none.
+        """
+        found = self.peek(id_)
+        self._touch(found.stored)
+        return found
+
+    def peek(self, id_: str) -> Lease:
+        """A result to look at, as a list does; its age goes on.
 
         Raises:
             ResultGone: there is none.
@@ -270,7 +280,6 @@ class Store:
             self._release(stored.folder)
             self.remove(id_)
             raise ResultGone from error
-        self._touch(stored)
         return Lease(self, stored, result)
 
     def _open(self, stored: Stored) -> Result:

@@ -120,7 +120,7 @@ def run_again(job: Job) -> None:
 def _differing(result_id: str, computed: float) -> str:
     """How many rows of a result differ; `computed` tells its versions apart."""
     try:
-        with services().store.lease(result_id) as lease:
+        with services().store.peek(result_id) as lease:
             return f"{lease.result.summary.differing_rows:,}"
     except DiffError:
         return "–"

@@ -131,7 +131,7 @@ def _outcome(job: Job) -> str:
     if job.state is not JobState.DONE:
         return STATES[job.state] + (f", {job.share:.0%}" if job.state is JobState.RUNNING else "")
     try:
-        with services().jobs.lease(job) as lease:
+        with services().jobs.peek(job) as lease:
             rows = lease.result.summary.differing_rows
     except (ResultGone, DiffError):
         return "no longer kept"

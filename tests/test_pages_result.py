@@ -165,6 +165,16 @@ def test_a_comparison_is_deleted_after_a_second_click(tmp_path):
     assert services().store.find(job.result_id) is None
 
 
+def test_lists_do_not_make_results_look_used(tmp_path):
+    job = measured(tmp_path)
+    before = services().store.find(job.result_id).used
+    history()
+    AppTest.from_file(str(PAGES / "main.py"), default_timeout=30).run().switch_page("metrics.py").run()
+    assert services().store.find(job.result_id).used == before
+    shown("result.py", job=str(job.id))
+    assert services().store.find(job.result_id).used > before
+
+
 def history() -> AppTest:
     at = AppTest.from_file(str(PAGES / "main.py"), default_timeout=30).run().switch_page("history.py").run()
     assert not at.exception, at.exception

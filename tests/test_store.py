@@ -178,6 +178,19 @@ def test_the_least_recently_used_goes_first(store: Store, tmp_path: Path, clock:
     assert ids[1] not in left
 
 
+def test_looking_at_a_result_does_not_renew_its_age_and_using_it_does(store: Store, tmp_path: Path, clock: Clock) -> None:
+    listed, used = (compute(store, plan_of(tmp_path / name, name)) for name in "ab")
+    clock.now += 20 * 86_400
+    with store.peek(listed) as lease, store.lease(used):
+        assert lease.result.summary.changed == 3
+    clock.now += 20 * 86_400
+    store.sweep()
+    assert store.find(listed) is None
+    assert store.find(used) is not None
+    with pytest.raises(ResultGone):
+        store.peek(listed)
+
+
 def test_the_limit_holds_whatever_is_added(store: Store, tmp_path: Path) -> None:
     for name in "abcde":
         with store.lease(compute(store, plan_of(tmp_path / name, name))) as lease:

@@ -32,7 +32,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffing.errors import DiffError, SourceError
-from diffing.services import Services, close_services, services
+from diffing.services import EVERY_HOST, Services, close_services, host_name, services
 from diffing.uploads import OWNER_COOKIE, NoRoom, Receiving, Upload, Uploads, UploadTooLarge, pointer
 
 API = "/api/"
@@ -41,6 +41,12 @@ TOKEN_COOKIE = "diffing_token"
 YEAR = 365 * 86_400
 PIECE = 1 << 20
 """Bytes of an upload that are written together."""
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+REFUSED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>CSV Diffing</title>
+<style>:root{{color-scheme:light dark}}body{{font:1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:15vh auto;padding:0 1rem}}</style>
+<h1>{error}</h1><p>{hint}</p></html>
+"""
 
 GetServices = Callable[[], Services]
 
@@ -53,6 +59,7 @@ def middleware(get: GetServices) -> list[Middleware]:
     """Everything in this file, the outermost first."""
     return [
         Middleware(SafeHeaders),
+        Middleware(HostGuard, get),
         Middleware(TokenGuard, get),
         Middleware(OwnerCookie),
         Middleware(SameOriginGuard),
@@ -87,10 +94,10 @@ def owner_of(connection: HTTPConnection) -> str:
 
 
 def refusal(path: str, status: int, error: str, hint: str, headers: dict[str, str] | None = None) -> Response:
-    """An answer that says no: JSON to programs, a line of text to people."""
+    """An answer that says no: JSON to programs, a page to people."""
     if path.startswith(API):
         return Response(json.dumps({"error": error, "hint": hint}), status, headers, "application/json")
-    return PlainTextResponse(f"{error} {hint}\n", status, headers)
+    return HTMLResponse(REFUSED.format(error=html.escape(error), hint=html.escape(hint)), status, headers)
 
 
 class SafeHeaders:
@@ -121,6 +128,33 @@ class SafeHeaders:
             await send(message)
 
         await self.app(scope, receive, send_more)
+
+
+class HostGuard:
+    """Refuses requests that call the server by a name that is none of its own.
+
+    A page of another site can make its name point at this machine, and would then count as this site.
+    """
+
+    def __init__(self, app: ASGIApp, get: GetServices) -> None:
+        self.app, self.get = app, get
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or scope["path"] == HEALTH:
+            return await self.app(scope, receive, send)
+        called = host_name(Headers(scope=scope).get("host", ""))
+        if {called, EVERY_HOST} & {*LOCAL_HOSTS, *_own_address(scope), *self.get().settings.hosts}:
+            return await self.app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        hint = f"Whoever runs it can allow this name with the setting DIFFING_HOSTS={called or 'NAME'}."
+        await refusal(scope["path"], 403, f"This server is not called “{called[:100]}”.", hint)(scope, receive, send)
+
+
+def _own_address(scope: Scope) -> list[str]:
+    """The address at which a request reached this machine, as a host."""
+    address = (scope.get("server") or ("",))[0] or ""
+    return [f"[{address}]" if ":" in address else address] if address else []
 
 
 class TokenGuard:

@@ -27,6 +27,7 @@ from diffing.uploads import Uploads
 from diffing.views import Filter, positions
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+EVERY_HOST = "*"
 MEMORY_SHARE = 0.6
 """The share of the machine's memory that all comparisons may take together, if no limit is set."""
 
@@ -68,6 +69,23 @@ def _above_zero(text: str) -> float:
     return number
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Host names, without ports."""
+    said = text.lower().replace(",", " ").split()
+    if not all(each == EVERY_HOST or _HOST.fullmatch(each) for each in said):
+        raise ValueError("names of hosts, such as diff.example.com, or * for all")
+    return tuple(map(host_name, said))
+
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]+)?")
+
+
+def host_name(said: str) -> str:
+    """The host of a `Host` header or an address, without its port, in lower case."""
+    bracketed = re.match(r"\[[^\]]*\]", said)
+    return (bracketed[0] if bracketed else said.partition(":")[0]).rstrip(".").lower()
+
+
 def _token(text: str) -> str:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError("made of ASCII letters, digits and signs, without spaces")
@@ -85,6 +103,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DIFFING_UPLOAD_LIMIT": ("upload_limit", _size),
     "DIFFING_UPLOAD_QUOTA": ("upload_quota", _size),
     "DIFFING_UPLOAD_HOURS": ("upload_hours", _above_zero),
+    "DIFFING_HOSTS": ("hosts", _names),
     "DIFFING_TOKEN": ("token", _token),
 }
 """Variable to field, and what reads it. An empty variable counts as none."""
@@ -111,6 +130,8 @@ class Settings:
     upload_quota: int = 20 * 10**9
     """Of all files together."""
     upload_hours: float = 24
+    hosts: tuple[str, ...] = ()
+    """By which names the server may be called, besides localhost and its own address; `*`: by any."""
     token: str | None = field(default=None, repr=False)
     """What everybody must show; None: the server is open to all who reach it."""
 

@@ -673,6 +673,37 @@ def test_a_browser_finds_its_own_jobs_by_its_name(site: Site) -> None:
     assert site.services.jobs.list("x" * 32) == []
 
 
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8501", "localhost.evil.example", "127.0.0.1.evil.example", "10.1.2.3", "[::2]"]
+)
+def test_a_server_answers_by_its_own_names_only(site: Site, host: str) -> None:
+    page, api = (site.client.get(path, headers={"Host": host}) for path in ("/", "/api/diffing/metrics"))
+    assert (page.status_code, page.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert (api.status_code, set(api.json())) == (403, {"error", "hint"})
+    for text in (page.text, api.json()["hint"]):
+        assert "DIFFING_HOSTS" in text
+    with pytest.raises(WebSocketDisconnect), site.client.websocket_connect("/_stcore/stream", headers={"Host": host}):
+        pass
+    assert site.client.get("/_stcore/health", headers={"Host": host}).status_code == 200
+
+
+def test_a_name_that_is_refused_is_no_markup(site: Site) -> None:
+    assert "<b>" not in site.client.get("/", headers={"Host": "<b>x"}).text
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8501", "127.0.0.1:8501", "[::1]:8501", "testserver"])
+def test_this_machine_may_always_be_called_by_its_address(site: Site, host: str) -> None:
+    assert site.client.get("/", headers={"Host": host}).text == "a page"
+
+
+@pytest.mark.parametrize(("hosts", "allowed"), [("diff.example, [fe80::1]:80", True), ("*", True), ("other.example", False)])
+def test_other_names_can_be_allowed(folder: Path, hosts: str, allowed: bool) -> None:
+    site = Site(folder, hosts=Settings.from_environment({"DIFFING_HOSTS": hosts}).hosts)
+    for host in ("diff.example", "Diff.Example:443", "[fe80::1]"):
+        assert (site.client.get("/", headers={"Host": host}).status_code == 200) is allowed
+    site.close()
+
+
 @pytest.fixture
 def locked(folder: Path) -> Iterator[Site]:
     opened = Site(folder, token="s3cret/+token")
@@ -855,6 +886,7 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
         ("UPLOAD_HOURS", "-1"),
         ("MEMORY_LIMIT", "80%"),
         ("TOKEN", "two words"),
+        ("HOSTS", "http://diff.example"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_told_by_its_name(name: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""A table of orders and an edit of it: 1% changed, 0.5% added, 0.5% removed, shuffled or not."""
+"""A table of orders, and edits of it: each a pair of files with about so many rows of 9 columns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import duckdb
 
 FOLDER = Path(__file__).parent / "data"
 
-ORDERS = """
-CREATE TABLE orders AS SELECT
+OLD = """
+SELECT
   10000000 + i AS id,
   'cust' || (i * 7919 % 50021) AS customer,
   CAST(DATE '2020-01-01' + CAST(i * 31 % 1500 AS INTEGER) AS VARCHAR) AS date,
@@ -22,25 +22,41 @@ CREATE TABLE orders AS SELECT
   i * 32452843 % 1000033 AS ref
 FROM range({rows}) AS r(i)
 """
-NEW = """
-SELECT id, customer, date,
-  CASE WHEN id * 2654435761 % 1000 < 10 THEN printf('%.2f', CAST(price AS DOUBLE) + 1) ELSE price END AS price,
-  qty, status, country, note, ref
-FROM orders WHERE id * 40503 % 1000 >= 5
-UNION ALL SELECT id + {rows}, customer, date, price, qty, status, country, note, ref FROM orders WHERE id * 69069 % 1000 < 5
+SHUFFLED = "hash(id), id"
+EDITED = """
+SELECT * REPLACE (CASE WHEN hash(id) % 1000 < {changed} THEN printf('%.2f', CAST(price AS DOUBLE) + 1) ELSE price END AS price)
+FROM old WHERE hash(id + 1) % 1000 >= {one_sided}
+UNION ALL SELECT * REPLACE (id + {rows} AS id) FROM old WHERE hash(id + 2) % 1000 < {one_sided}
 """
-ORDERED = {"shuffled": "id * 2654435761 % 4294967296, id", "in_order": "id"}
+ONE_PERCENT = EDITED.replace("{changed}", "10").replace("{one_sided}", "5")
+NEW = {
+    "shuffled": (ONE_PERCENT, SHUFFLED),
+    "in order": (ONE_PERCENT, "id"),
+    "same bytes": ("FROM old", "id"),
+    "appended": ("FROM old UNION ALL SELECT * REPLACE (id + {rows} AS id) FROM old WHERE id % 100 = 0", "id"),
+    "0.1% changed": (EDITED.replace("{changed}", "1").replace("{one_sided}", "0"), "id"),
+    "other column order": (f"SELECT id, ref, note, country, status, qty, price, date, customer FROM ({ONE_PERCENT})", SHUFFLED),
+    "column added": (f"SELECT *, hash(id) % 7 AS channel FROM ({ONE_PERCENT})", SHUFFLED),
+    "ignored column": (f"SELECT * REPLACE (hash(ref) AS ref) FROM ({ONE_PERCENT})", SHUFFLED),
+    "float noise": ("SELECT * REPLACE (price || '000000000' || (1 + id % 9) AS price) FROM old", SHUFFLED),
+    "50% changed": (EDITED.replace("{changed}", "500").replace("{one_sided}", "0"), SHUFFLED),
+    "all changed": (EDITED.replace("{changed}", "1000").replace("{one_sided}", "0"), SHUFFLED),
+    "all added": ("FROM old", "id"),
+}
+"""Kinds of edits: the new file as SQL, and its order."""
 
 
-def orders(rows: int, order: str = "shuffled") -> tuple[Path, Path]:
-    """The old and the new file with about so many rows of 9 columns; made once."""
+def orders(rows: int, kind: str = "shuffled") -> tuple[Path, Path]:
+    """The old and the new file; made once."""
     FOLDER.mkdir(exist_ok=True)
-    old, new = FOLDER / f"orders_{rows}_old.csv", FOLDER / f"orders_{rows}_{order}_new.csv"
+    old = FOLDER / f"orders_{0 if kind == 'all added' else rows}_old.csv"
+    new = FOLDER / f"orders_{rows}_{kind.replace(' ', '_').replace('%', '')}_new.csv"
     if not (old.exists() and new.exists()):
         with duckdb.connect() as con:
-            con.execute(ORDERS.format(rows=rows))
-            _write(con, "SELECT * FROM orders ORDER BY id", old)
-            _write(con, f"SELECT * FROM ({NEW.format(rows=rows)}) ORDER BY {ORDERED[order]}", new)
+            con.execute(f"CREATE TABLE old AS {OLD.format(rows=rows)}")
+            _write(con, "SELECT * FROM old WHERE FALSE" if kind == "all added" else "SELECT * FROM old ORDER BY id", old)
+            query, order = NEW[kind]
+            _write(con, f"SELECT * FROM ({query.format(rows=rows)}) ORDER BY {order}", new)
     return old, new
 
 

@@ -62,6 +62,8 @@ class Sql:
     plan: Plan
     spelling: Spelling
     params: dict[str, Any] = field(default_factory=dict)
+    whole_keys: frozenset[str] = frozenset()
+    """Key columns in which all cells of differing rows are known to be empty or plain whole numbers."""
 
     def bind(self, value: Any) -> str:
         """A parameter that stands for the value."""
@@ -216,11 +218,13 @@ class Sql:
         """
         x, y = _as_double(a), _as_double(b)
         exact = self.spelling.try_(f"abs(TRY_CAST({a} AS {DECIMAL}) - TRY_CAST({b} AS {DECIMAL}))")
-        near = f"greatest(abs({x} - {y}), CAST({exact} AS DOUBLE)) <= {_bound(x, y, pair)}"
+        bound = _bound(x, y, pair)
+        near = f"abs({x} - {y}) <= {bound}"
+        exactly = f"coalesce(CAST({exact} AS DOUBLE), 0) <= {bound}"
         if pair.tolerance is not None:
-            return near
+            return f"{near} AND {exactly}"
         fraction = _quoted(r"\.[0-9]*[1-9]")
-        return f"({self.spelling.contains(a, fraction)} OR {self.spelling.contains(b, fraction)}) AND {near}"
+        return f"{near} AND ({self.spelling.contains(a, fraction)} OR {self.spelling.contains(b, fraction)}) AND {exactly}"
 
     def _near_doubles(self, a: str, b: str, pair: ColumnPair) -> str:
         """The same for other numbers, in doubles; where their rounding could decide, not near."""
@@ -290,7 +294,9 @@ class Sql:
         read = f"(({a}) IS NULL OR {self.is_number(a)}) AND (({b}) IS NULL OR {self.is_number(b)})"
         exact = self.spelling.try_(f"coalesce(TRY_CAST({b} AS {DECIMAL}), 0) - coalesce(TRY_CAST({a} AS {DECIMAL}), 0)")
         rough = self.plain_double(f"coalesce({_as_double(b)}, 0) - coalesce({_as_double(a)}, 0)")
-        return f"coalesce(CASE WHEN {fit} THEN rtrim(rtrim(CAST({exact} AS VARCHAR), '0'), '.') END, CASE WHEN {read} THEN {rough} END)"
+        plain = f"CASE WHEN {fit} THEN rtrim(rtrim(CAST({exact} AS VARCHAR), '0'), '.') END"
+        none = f"CASE WHEN {self.fits(a)} OR {self.is_number(a)} THEN '0' END"
+        return f"CASE WHEN {old} = {new} AND ({a}) IS NOT NULL THEN {none} ELSE coalesce({plain}, CASE WHEN {read} THEN {rough} END) END"
 
     def plain_double(self, double: str) -> str:
         """A double in plain notation, with the digits it is usually written with; NULL if infinite."""
@@ -319,12 +325,21 @@ class Sql:
     def _cell_order(self, cell: str, pair: ColumnPair) -> str:
         if pair.type is not ColumnType.NUMBER:
             return f"{cell} ASC NULLS FIRST"
+        if pair.name in self.whole_keys:
+            return f"TRY_CAST({cell} AS BIGINT) ASC NULLS FIRST"
         reads = self.is_number(cell)
         number = f"CASE WHEN {reads} THEN TRY_CAST({cell} AS DOUBLE) END"
         exact = (
             self._exact_order(cell, reads) if pair.by_value else [f"CASE WHEN {self.fits(cell)} THEN TRY_CAST({cell} AS {DECIMAL}) END ASC"]
         )
         return f"{cell} IS NOT NULL, {number} ASC NULLS LAST, {' NULLS LAST, '.join(exact)} NULLS LAST, {cell} ASC NULLS FIRST"
+
+    def whole_numbers(self, side: str) -> list[str]:
+        """Per key column: whether all cells of the rows left on a side are empty or plain whole numbers, as they order most easily."""
+        plain = _quoted("0|-?[1-9][0-9]{0,17}")
+        candidates = (pair.type is ColumnType.NUMBER and not self.has_form(pair) for pair in self.plan.key)
+        all_match = (f"coalesce(bool_and({self.spelling.matches(f'p{i}', plain)} OR p{i} IS NULL), TRUE)" for i in range(len(self.plan.key)))
+        return [test if may else "FALSE" for may, test in zip(candidates, all_match, strict=True)]
 
     def _exact_order(self, form: str, reads: str) -> list[str]:
         """Order by the exact value of canonical numbers that are the same as doubles."""

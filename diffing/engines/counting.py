@@ -11,7 +11,7 @@ from typing import Any
 from diffing.engines.advice import why_so_few
 from diffing.engines.matching import MOST_PAIRS, KeyCounts, Matching
 from diffing.engines.run import Run
-from diffing.engines.sums import exact_sum, sum_items
+from diffing.engines.sums import exact_item, exact_sum, sum_items
 from diffing.errors import EngineError
 from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair
@@ -27,8 +27,8 @@ class _Tally:
     matches: list[Counter[str]]
 
 
-def summarize(run: Run, matching: Matching, compared: Path, rows_file: Path) -> Summary:
-    """The summary; `compared` has all rows that were compared, `rows_file` those that differ.
+def summarize(run: Run, matching: Matching, compared: str, rows_file: Path) -> Summary:
+    """The summary; `compared` is SQL for all rows that were compared, `rows_file` those that differ.
 
     Raises:
         EngineError: the counts break the laws of conservation, so the result is wrong.
@@ -66,10 +66,9 @@ def summarize(run: Run, matching: Matching, compared: Path, rows_file: Path) -> 
     return replace(summary, warnings=tuple(_warnings(run, summary, matching, rows_file)))
 
 
-def _tally(run: Run, compared: Path) -> _Tally:
+def _tally(run: Run, compared: str) -> _Tally:
     tally = _Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
-    file = run.sql.bind(str(compared))
-    found = run.execute(f"SELECT change, codes, match_codes, count(*) FROM read_parquet({file}) GROUP BY ALL")
+    found = run.execute(f"SELECT change, codes, match_codes, count(*) FROM {compared} GROUP BY ALL")
     while batch := found.fetchmany(10_000):
         for change, codes, match_codes, count in batch:
             tally.fates[change] += count
@@ -108,13 +107,15 @@ def _values(run: Run, rows_file: Path) -> dict[int, tuple[str | None, int]]:
 def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> str:
     """SQL for the columns `at`, which have one rule: position, parts of the sum of changes, unreadable cells."""
     number = pair.type is ColumnType.NUMBER
-    sums = "".join(f", {item}" for item in sum_items(run.sql, "x")) if number else ""
+    sums = "".join(f", {item}" for item in sum_items(run.sql, "x", "d")) if number else ""
     lists = {"i": map(str, at), "a": (f"c{i}_old" for i in at), "b": (f"c{i}_new" for i in at)}
     if number:
         lists["x"] = (f"c{i}_change" for i in at)
     long = ", ".join(f"unnest([{', '.join(names)}]) AS {name}" for name, names in lists.items())
-    unreadable = _unreadable(run, pair, "x IS NULL AND " if number else "")
-    return f"SELECT i{sums}, {unreadable} FROM (SELECT {long} FROM read_parquet({file})) GROUP BY i"
+    unreadable = _unreadable(run, pair, "x IS NULL" if number else "TRUE")
+    changed = " WHERE x IS NULL OR x <> '0'" if number else ""
+    exact = f", {exact_item(run.sql, 'x')} AS d" if number else ""
+    return f"SELECT i{sums}, {unreadable} FROM (SELECT *{exact} FROM (SELECT {long} FROM read_parquet({file})){changed}) GROUP BY i"
 
 
 def _unreadable(run: Run, pair: ColumnPair, only: str) -> str:
@@ -123,7 +124,7 @@ def _unreadable(run: Run, pair: ColumnPair, only: str) -> str:
     for name, format_ in (("a", pair.old_format), ("b", pair.new_format)):
         cell = f"({run.sql.normal(name, pair)})"
         reads = run.sql.is_number(cell) if pair.type is ColumnType.NUMBER else f"{run.sql.instant(cell, format_)} IS NOT NULL"
-        counts.append(f"count(*) FILTER (WHERE {only}{cell} IS NOT NULL AND NOT ({reads}))")
+        counts.append(f"count(CASE WHEN {only} THEN CASE WHEN {cell} IS NOT NULL THEN CASE WHEN NOT ({reads}) THEN 1 END END END)")
     return " + ".join(counts)
 
 

@@ -33,6 +33,9 @@ from diffing.sql import Spelling, Sql
 WIDE = 150
 """From so many columns on, what the optimizer would find costs more than it saves: the square of the columns."""
 
+MANY_ROWS = 4_000_000
+"""From so many rows on, those of both files together, what is put aside goes to a file."""
+
 
 def _extract(text: str, pattern: str, group: int) -> str:
     return f"regexp_extract({text}, {pattern}, {group})"
@@ -242,12 +245,27 @@ def _compare(run: Run, rows_file: Path) -> Summary:
     run.clock.stage("matching rows")
     matching = match_rows(run)
     run.clock.stage("comparing cells")
-    compared = run.work / "compared.parquet"
-    copy = f"TO {run.sql.bind(str(compared))} (FORMAT parquet, COMPRESSION lz4_raw)"
-    run.execute(f"COPY ({run.sql.compared_rows()}) {copy}")
+    compared = _put_aside(run, run.sql.compared_rows())
+    run.sql.whole_keys = _whole_keys(run)
     run.execute("DROP TABLE old_left; DROP TABLE new_left")
     run.clock.stage("sorting the result")
-    rows = run.sql.output_rows(f"read_parquet({run.sql.bind(str(compared))})", repeated=matching.repeated)
+    rows = run.sql.output_rows(compared, repeated=matching.repeated)
     run.execute(f"COPY ({rows}) TO {run.sql.bind(str(rows_file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)")
     run.clock.stage("counting")
     return summarize(run, matching, compared, rows_file)
+
+
+def _put_aside(run: Run, query: str) -> str:
+    """Keep what a query answers about all rows that are left: as a table, or as a file if they are many; as SQL to read it."""
+    if sum(run.number(f"SELECT count(*) FROM {side}_left") for side in SIDES) <= MANY_ROWS:
+        run.execute(f"CREATE TEMP TABLE compared AS {query}")
+        return "compared"
+    file = run.sql.bind(str(run.work / "compared.parquet"))
+    run.execute(f"COPY ({query}) TO {file} (FORMAT parquet, COMPRESSION lz4_raw)")
+    return f"read_parquet({file})"
+
+
+def _whole_keys(run: Run) -> frozenset[str]:
+    """The key columns whose cells are empty or plain whole numbers in all rows that are left."""
+    found = [run.execute(f"SELECT {', '.join(run.sql.whole_numbers(side)) or 'FALSE'} FROM {side}_left").fetchone() or () for side in SIDES]
+    return frozenset(pair.name for pair, old, new in zip(run.plan.key, *found, strict=False) if old and new)

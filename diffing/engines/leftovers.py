@@ -89,11 +89,11 @@ def _cancel_records(run: Run, hashes: Mapping[str, Hashes]) -> None:
             at = np.flatnonzero(uneven[hashes[side].buckets(rows.hashes)])
             run.insert(f"{side}_rows", _table(rows.hashes[at], at + rows.first))
     _find_surplus(run, {side: f"SELECT h FROM {side}_rows" for side in SIDES})
-    for side in SIDES:
+    for side, sign in (("old", 1), ("new", -1)):
         each = run.sides[side]
-        left = _rows_left(run, side)
         assert each.records
-        if len(left) < each.rows:
+        if run.number(f"SELECT sum(greatest(net * {sign}, 0)) FROM surplus") < each.rows:
+            left = _rows_left(run, side)
             file = run.work / f"{side}.left.csv"
             with each.records.path.open("rb") as source, file.open("wb", PIECE) as out:
                 _copy_records(source, out, each.records.offset, hashes[side].batches(), left)

@@ -10,14 +10,21 @@ PARTS = 3
 """How many SQL items make a sum."""
 
 
-def sum_items(sql: Sql, text: str) -> list[str]:
-    """SQL for a sum of number cells in three parts: whole parts, fractions, and what only doubles hold."""
-    exact, fits = f"TRY_CAST({text} AS {DECIMAL})", sql.fits(text)
-    rough = f"list(TRY_CAST({text} AS DOUBLE)) FILTER (WHERE NOT {fits} AND {sql.is_number(text)})"
+def exact_item(sql: Sql, text: str) -> str:
+    """SQL for a number cell as an exact decimal; NULL if it does not fit one."""
+    return f"CASE WHEN {sql.fits(text)} THEN TRY_CAST({text} AS {DECIMAL}) END"
+
+
+def sum_items(sql: Sql, text: str, exact: str) -> list[str]:
+    """SQL for a sum of number cells in three parts: whole parts, fractions, and what only doubles hold.
+
+    `exact` names the column with the cells' `exact_item`.
+    """
+    rough = f"CASE WHEN {exact} IS NULL AND {text} IS NOT NULL THEN CASE WHEN {sql.is_number(text)} THEN TRY_CAST({text} AS DOUBLE) END END"
     return [
-        f"sum(CAST(trunc({exact}) AS HUGEINT)) FILTER (WHERE {fits})",
-        f"sum({exact} - trunc({exact})) FILTER (WHERE {fits})",
-        f"list_sum(list_sort({rough}))",
+        f"sum(CAST(trunc({exact}) AS HUGEINT))",
+        f"sum({exact} - trunc({exact}))",
+        f"list_sum(list_sort(list({rough}) FILTER (WHERE {exact} IS NULL)))",
     ]
 
 

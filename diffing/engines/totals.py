@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from diffing.engines.reading import cells
 from diffing.engines.run import Run
-from diffing.engines.sums import PARTS, exact_sum, sum_items
+from diffing.engines.sums import PARTS, exact_item, exact_sum, sum_items
 from diffing.grammar import ColumnType
 from diffing.result import SideSummary, Summary
 
@@ -28,8 +28,9 @@ def _totals(run: Run, side: str) -> dict[int, str]:
     if not numbers:
         return {}
     texts = ", ".join(f"{run.sql.normal(f'p{first + i}', pair)} AS x{i}" for i, pair in numbers)
-    items = [item for i, _ in numbers for item in sum_items(run.sql, f"x{i}")]
-    row = run.execute(f"SELECT {', '.join(items)} FROM (SELECT {texts} FROM ({cells(run, side)}))").fetchone() or ()
+    exact = ", ".join(f"{exact_item(run.sql, f'x{i}')} AS d{i}" for i, _ in numbers)
+    items = [item for i, _ in numbers for item in sum_items(run.sql, f"x{i}", f"d{i}")]
+    row = run.execute(f"SELECT {', '.join(items)} FROM (SELECT *, {exact} FROM (SELECT {texts} FROM ({cells(run, side)})))").fetchone() or ()
     return {i: exact_sum(*row[PARTS * at : PARTS * (at + 1)]) for at, (i, _) in enumerate(numbers)}
 
 

@@ -19,13 +19,11 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from diffing import keys
-from diffing.demo import FILES, ensure_demo
 from diffing.dialects import DialectChoice, parse
 from diffing.errors import DiffError, EngineError
 from diffing.grammar import Shape
 from diffing.jobs import Files, Question
 from diffing.keys import KeySuggestion, suggest_keys
-from diffing.metrics import Metric
 from diffing.plan import Choices, Tolerance, make_plan
 from diffing.records import BadLine, BadLines, check_records
 from diffing.sources import Column, Format, Source, parquet_rows, sample_rows
@@ -292,7 +290,7 @@ class Inspector:
 
     def demo(self, folder: Path) -> Future[object]:
         """Write the demo data."""
-        return self._found(("demo", str(folder)), [], lambda _: ensure_demo(folder), again=True)
+        return self._found(("demo", str(folder)), [], lambda _: self.files.make_demo(folder), again=True)
 
     def _found(self, about: Hashable, sources: Sequence[Source], find: Callable[[Path], Found], *, again: bool = False) -> Future[Found]:
         """What is known, or is being found out. `again`: it is not remembered once it is done."""
@@ -338,9 +336,3 @@ def _remember(findings: OrderedDict[Hashable, Any], about: Hashable, found: obje
 def _named(source: Source) -> Hashable:
     """What tells this content, read in this way, from others."""
     return repr(source.identity), source.mtime_ns
-
-
-def demo_folder(metric: Metric) -> Path | None:
-    """Where the demo data of a metric belong; None if it is no metric of the demo."""
-    there = metric.old.parent
-    return there if {metric.old.name, metric.new.name} <= set(FILES) and metric.new.parent == there else None

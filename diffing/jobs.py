@@ -23,6 +23,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, cast
 
+from diffing.demo import FILES as DEMO_FILES
+from diffing.demo import ensure_demo
 from diffing.dialects import DialectChoice
 from diffing.engines import Engine, Watch
 from diffing.errors import DiffError, EngineError, MetricError, PlanError, SourceError
@@ -48,8 +50,9 @@ SWEEP_EVERY = 600.0
 """Seconds between looks at ages and limits."""
 CONVERTED_KEPT = 3_600.0
 """Seconds that converted copies of a metric's files are kept when nothing runs."""
-PREPARING = "opening the files"
+PREPARING, MAKING_DEMO = "opening the files", "making the demo data"
 STAGES = {
+    MAKING_DEMO: (0.0, 0.0),
     PREPARING: (0.0, 0.02),
     "looking for a key in a sample": (0.02, 0.05),
     "reading the columns that could be the key": (0.05, 0.15),
@@ -164,11 +167,18 @@ def kinds_of(error: DiffError) -> tuple[str, ...]:
     return tuple(each.__name__ for each in type(error).__mro__ if issubclass(each, DiffError))
 
 
+def demo_folder(metric: Metric) -> Path | None:
+    """Where the demo data of a metric belong; None if it is no metric of the demo."""
+    there = metric.old.parent
+    return there if {metric.old.name, metric.new.name} <= set(DEMO_FILES) and metric.new.parent == there else None
+
+
 class Files:
     """Finds the files that questions are about, and makes plans of questions."""
 
-    def __init__(self, home: Path, registry: Path, uploads: Uploads) -> None:
-        self.registry, self.uploads = registry, uploads
+    def __init__(self, home: Path, registry: Path, uploads: Uploads, *, demo: Callable[[Path], object] = ensure_demo) -> None:
+        """`demo` writes the demo data into a folder, unless they are there."""
+        self.registry, self.uploads, self._demo = registry, uploads, demo
         self.converted, self.work = home / "converted", home / "work"
         self._private = (str(home.absolute()), str(registry.absolute().parent))
         self._opening = Locks()
@@ -233,12 +243,32 @@ class Files:
         Raises:
             DiffError: the files can't be compared like that.
         """
+        watch = watch or Watch()
+        self._complete(question, watch)
         old, new = self.pair(question, owner)
         with self.workdir() as folder:
-            found = self._suggested(old, new, question, folder, watch or Watch())
+            found = self._suggested(old, new, question, folder, watch)
             choices = replace(question.choices, key=found.columns) if found else question.choices
             prepared = prepare(old, new, choices, workdir=folder, keyless=question.keyless)
         return replace(prepared, suggestion=found)
+
+    def make_demo(self, folder: Path) -> object:
+        """Write the demo data, unless they are there.
+
+        Raises:
+            MetricError: they can't be written.
+        """
+        with self._opening.of(str(folder)):
+            return self._demo(folder)
+
+    def _complete(self, question: Question, watch: Watch) -> None:
+        """Make the demo data if this is the first question about them."""
+        metric = self.metric(question.metric) if question.metric else None
+        folder = demo_folder(metric) if metric and metric.missing else None
+        if folder:
+            watch.report(MAKING_DEMO, None)
+            self.make_demo(folder)
+            watch.check()
 
     def _suggested(self, old: Source, new: Source, question: Question, folder: Path, watch: Watch) -> KeySuggestion | None:
         """The key to use if the question names none."""
@@ -264,6 +294,8 @@ class Files:
         if question.metric is None:
             return [[each.digest, each.name] for each in self._uploaded(question, owner)]
         metric = self.metric(question.metric)
+        if metric.missing and demo_folder(metric):
+            return [MAKING_DEMO, metric.id]
         metric.check_files()
         return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in (metric.old, metric.new)]
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from diffing.errors import DiffError, PlanError
 from diffing.inspect import fitting
-from diffing.jobs import Question
+from diffing.jobs import Question, demo_folder
 from diffing.plan import Choices, Plan, make_plan
 from diffing.services import services
 from diffing.sources import Source
@@ -124,7 +124,15 @@ def newcomers() -> None:
     except DiffError:
         return
     if DEMO in known:
-        st.button(f"Try it with the demo: {plain(known[DEMO].title.lower())}", icon=":material/play_arrow:", on_click=about, args=(DEMO,))
+        st.button(f"Try it with the demo: {plain(known[DEMO].title.lower())}", icon=":material/play_arrow:", on_click=try_demo)
+
+
+def try_demo() -> None:
+    """Turn to the demo, and make its data if they are not there yet."""
+    about(DEMO)
+    metric = services().files.metric(DEMO)
+    if metric.missing and (folder := demo_folder(metric)):
+        files.make_demo(folder)
 
 
 # --- how, and start --------------------------------------------------------------------------------

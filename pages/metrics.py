@@ -7,8 +7,7 @@ import time
 import streamlit as st
 
 from diffing.errors import DiffError
-from diffing.inspect import demo_folder
-from diffing.jobs import Job, JobState
+from diffing.jobs import Job, JobState, demo_folder
 from diffing.metrics import Metric
 from diffing.services import services
 from diffing.store import ResultGone, in_words
@@ -56,7 +55,7 @@ def main() -> None:
 
 
 def heading(metrics: dict[str, Metric]) -> None:
-    complete = [id_ for id_, metric in metrics.items() if not metric.missing]
+    complete = [id_ for id_, metric in metrics.items() if can_run(metric)]
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.title("Metrics", anchor=False, width="content")
         st.button("Run all", type="primary", icon=":material/play_arrow:", disabled=not complete, on_click=run_all, args=(complete,))
@@ -65,6 +64,11 @@ def heading(metrics: dict[str, Metric]) -> None:
         shown_error(error)
     if started := st.session_state.pop("started", 0):
         st.success(f"{number(started, 'comparison')} started. Results appear below.", icon=":material/check:")
+
+
+def can_run(metric: Metric) -> bool:
+    """Whether its files are there, or are made when they are needed."""
+    return not metric.missing or demo_folder(metric) is not None
 
 
 def run_all(ids: list[str]) -> None:
@@ -110,6 +114,8 @@ def _key(metric: Metric) -> str:
 
 def _file(metric: Metric, side: str) -> str:
     """One file in two lines: its name, its size and date, or that it is missing."""
+    if side in metric.missing and demo_folder(metric):
+        return f"{plain({'old': metric.old, 'new': metric.new}[side].name)}  \n:gray[:small[demo data, made when first run]]"
     if side in metric.missing:
         return f":orange[:material/warning: missing]  \n:gray[:small[{plain(metric.shown(side))}]]"
     found = {"old": metric.old, "new": metric.new}[side]
@@ -149,7 +155,7 @@ def _ago(then: float) -> str:
 def _ways_on(metric: Metric) -> None:
     if st.button("Open", key=f"open_{metric.id}", type="tertiary", help="See its files and rules before comparing"):
         st.switch_page("compare.py", query_params={"metric": metric.id})
-    if st.button("Run", key=f"run_{metric.id}", disabled=bool(metric.missing)):
+    if st.button("Run", key=f"run_{metric.id}", disabled=not can_run(metric)):
         try:
             job = services().jobs.submit_metric(metric.id)
         except DiffError as error:

@@ -105,9 +105,12 @@ def test_a_metric_runs_from_its_page_and_missing_files_are_named(page: Any, serv
     (server.folder / "b.csv").write_text(NEW)
     server.registry.write_text(
         '[sales]\nold = "a.csv"\nnew = "b.csv"\nkey = ["id"]\n[revenue]\nold = "demo/revenue_old.csv"\nnew = "demo/revenue_new.csv"\n'
+        '[lost]\nold = "a.csv"\nnew = "elsewhere/gone.csv"\n'
     )
     page.goto(f"{url}/metrics")
-    page.get_by_text("demo/revenue_old.csv").wait_for()
+    page.get_by_text("elsewhere/gone.csv").wait_for()
+    assert page.locator(".st-key-run_lost button").is_disabled()
+    assert page.locator(".st-key-run_revenue button").is_enabled()
     page.get_by_role("button", name="Make the demo data").wait_for()
     page.locator(".st-key-run_sales button").click()
     page.get_by_text("rows differ").wait_for()

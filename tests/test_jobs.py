@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from diffing.demo import ensure_demo
 from diffing.engines import Watch
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import MetricError, StoreError
@@ -342,6 +343,21 @@ def test_every_stage_has_its_share_of_the_whole(server: Server) -> None:
         DuckDBEngine().run(prepared.plan, folder, watch)
     assert len(heard) > 6
     assert set(heard) <= set(STAGES)
+
+
+def test_the_first_question_about_the_demo_makes_its_data(server: Server, folder: Path) -> None:
+    made: list[Path] = []
+
+    def small(where: Path) -> None:
+        made.append(where)
+        ensure_demo(where, revenue_rows=300, c_revenue_rows=300)
+
+    with (folder / "metrics.toml").open("a") as registry:
+        registry.write('[revenue]\nold = "demo/revenue_old.csv"\nnew = "demo/revenue_new.csv"\nkey = ["date"]\n')
+    server.jobs.files = Files(server.store.folder.parent, folder / "metrics.toml", server.uploads, demo=small)
+    for _ in range(2):
+        assert server.done(server.jobs.submit_metric("revenue")).state is JobState.DONE
+    assert made == [folder / "demo"]
 
 
 def test_the_list_shows_metrics_and_own_uploads_newest_first_and_never_those_of_others(server: Server) -> None:

@@ -103,22 +103,28 @@ def _counted(change: Change, n: int) -> str:
 
 def style() -> None:
     """The few rules of our own that the pages need; colours come from the theme and the fates."""
-    light, dark = (
-        st.get_option(f"theme.{mode}.primaryColor") or fallback for mode, fallback in (("light", "#5B52C9"), ("dark", "#7168DC"))
-    )
+    light, dark = _colours("primaryColor", "#5B52C9", "#7168DC")
+    ink = "light-dark({}, {})".format(*_colours("codeTextColor", "#3A3566", "#D4D1FF"))
+    ground = "light-dark({}, {})".format(*_colours("codeBackgroundColor", "#F0EFF9", "#262938"))
     fates = "".join(
         f".df-{each}{{background:{tint(each)};border-radius:4px;padding:.05em .3em;white-space:nowrap}}"
         f".df-edge-{each}{{border-left:3px solid {COLOURS[each]};padding-left:.6rem}}"
         for each in TINTS
     )
+    fates += f"code.df-name{{color:{ink};background:{ground}}}"
     st.html(f"<style>{fates}{RULES.replace('LIGHT', light).replace('DARK', dark)}</style>")
+
+
+def _colours(option: str, *fallbacks: str) -> list[str]:
+    """A colour of the theme in light and in dark."""
+    return [st.get_option(f"theme.{look}.{option}") or fallback for look, fallback in zip(("light", "dark"), fallbacks, strict=True)]
 
 
 RULES = """
 .df-answer{font-size:1.35rem;line-height:1.6;margin:0}
 .df-quiet{opacity:.72;font-size:.9rem;margin:0}
 .df-none{opacity:.5}
-code.df-name{font-size:.92em;padding:.1em .3em;white-space:pre-wrap;overflow-wrap:anywhere}
+code.df-name{font-size:.88em;padding:.12em .3em;border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere}
 .df-note{border-left:3px solid #E69F00;background:#E69F001a;border-radius:4px;padding:.45rem .8rem;font-size:.92rem;margin:0 0 .35rem}
 .df-cellular,.df-state{margin:0;font-size:.92rem;font-variant-numeric:tabular-nums;white-space:nowrap}
 .df-state::before{content:"";display:inline-block;width:.55em;height:.55em;border-radius:50%;margin-right:.5em;background:#9e9e9e}

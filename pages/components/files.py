@@ -9,7 +9,8 @@ import streamlit as st
 
 from diffing.dialects import DialectChoice
 from diffing.errors import DiffError
-from diffing.inspect import demo_folder, swapped
+from diffing.inspect import swapped
+from diffing.jobs import demo_folder
 from diffing.metrics import Metric
 from diffing.services import services
 from diffing.sources import Source
@@ -126,7 +127,10 @@ def _metric_file(side: str, metric: Metric, waiting: Waiting) -> Source | None:
     with st.container(border=True, key=f"slot_{side}", gap="xsmall", height="stretch"):
         if side in metric.missing:
             st.markdown(f"**{side.upper()}** :gray[· {MEANINGS[side]}]")
-            st.warning(f"**Missing:** {plain(metric.shown(side))}  \nPut the file there, or correct the entry in the registry.")
+            if demo_folder(metric):
+                st.info("Demo data, not made yet.", icon=":material/dataset:")
+            else:
+                st.warning(f"**Missing:** {plain(metric.shown(side))}  \nPut the file there, or correct the entry in the registry.")
             return None
         return card(side, path.name, lambda choice: inspector().registered(path, choice), waiting)
 
@@ -135,20 +139,20 @@ def demo_offer(folder: Path) -> None:
     """Offer to write the demo data, and show that it happens."""
     making: Future[object] | None = st.session_state.get("demo")
     if making is None:
-        st.button("Make the demo data", icon=":material/dataset:", on_click=_make_demo, args=(folder,))
+        st.button("Make the demo data", icon=":material/dataset:", on_click=make_demo, args=(folder,))
         st.caption("Two invented metrics of an online shop, 400,000 and 2 million rows, about 500 MB on disk.")
     else:
         demo_progress(making)
 
 
-def _make_demo(folder: Path) -> None:
+def make_demo(folder: Path) -> None:
     st.session_state["demo"] = inspector().demo(folder)
 
 
 @st.fragment(run_every=1.0)
 def demo_progress(making: Future[object]) -> None:
     if not making.done():
-        st.info(":shimmer[Making the demo data …] This takes about half a minute.", icon=":material/hourglass_empty:")
+        st.info(":shimmer[Making the demo data …] Only this once; it takes some seconds.", icon=":material/hourglass_empty:")
         return
     del st.session_state["demo"]
     error = making.exception()

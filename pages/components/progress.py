@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from diffing.errors import DiffError
-from diffing.jobs import Job, JobId, JobState, UnknownJob
+from diffing.jobs import MAKING_DEMO, Job, JobId, JobState, UnknownJob
 from diffing.services import services
 from pages.components.fates import plain, said
 
@@ -15,6 +15,7 @@ ENDED = {
     JobState.INTERRUPTED: "This comparison was interrupted.",
 }
 STAGES = {
+    MAKING_DEMO: "making the demo data (only this once)",
     "looking for a key in a sample": "looking for columns that name the rows",
     "trying keys on the whole files": "trying keys on all rows",
     "checking the key on the whole files": "checking the key on all rows",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from diffing.dialects import DialectChoice
+from diffing.grammar import ColumnType
 from diffing.jobs import JobState, Question
-from diffing.plan import Tolerance
+from diffing.plan import BadLines, Choices, Tolerance
 from diffing.services import close_services, services
 
 MAIN = str(Path(__file__).parent.parent / "pages" / "main.py")
@@ -239,6 +242,37 @@ def test_compare_again_begins_with_the_same_choices():
     assert "mon\\.csv" in shown(again)
     assert again.toggle(key="all_ignore_space").value
     assert "Rows are compared whole" in shown(again)
+
+
+EVERYTHING = Choices(
+    key=("id", "day"),
+    ignore=("note",),
+    rename={"qty": "quantity"},
+    tolerances={"price": Tolerance(absolute=0.5), "quantity": Tolerance(relative=0.01)},
+    types={"day": ColumnType.TEXT},
+    ignore_case=("note",),
+    ignore_space=True,
+    nulls=("NULL", "-"),
+    bad_lines=BadLines.SKIP,
+)
+
+
+def test_no_choice_is_lost_from_one_comparison_to_the_next():
+    press(upload(opened(), OLD.replace(",", ";")), "Compare")
+    first = services().jobs.submit(replace(asked(), choices=EVERYTHING, new_dialect=DialectChoice(quote="")))
+    services().jobs.wait(first.id, 20, totals=True)
+    press(opened(job=str(first.id)), "Compare")
+    assert asked() == first.question
+    again = max(services().jobs._jobs.values(), key=lambda job: job.submitted)
+    assert again.id != first.id
+    assert again.from_cache
+
+
+def test_a_metric_with_other_rules_is_compared_again_with_these():
+    question = services().files.ask("sales")
+    first = services().jobs.submit(replace(question, choices=replace(question.choices, ignore=("note",), tolerances={})))
+    press(opened(job=str(first.id)), "Compare")
+    assert asked() == first.question
 
 
 def test_compare_again_with_an_unknown_job_says_so():

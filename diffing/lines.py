@@ -45,7 +45,7 @@ def regular_records(chunk: bytes, marks: Marks, *, crlf: bool) -> Block | None:
         return None
     data = np.frombuffer(chunk, np.uint8)
     ends = np.flatnonzero(data == LF)
-    if chunk.count(b"\r") != (len(ends) if crlf else 0) or (crlf and (data[ends - 1] != CR).any()):
+    if (crlf and (chunk.count(b"\r") != len(ends) or (data[ends - 1] != CR).any())) or (not crlf and b"\r" in chunk):
         return None
     lines = len(ends)
     cuts = _bits(data == marks.delimiter)

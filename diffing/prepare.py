@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,8 +24,10 @@ class Prepared:
 def open_pair(
     old: Path, new: Path, *, workdir: Path, old_choice: DialectChoice = DialectChoice(), new_choice: DialectChoice = DialectChoice()
 ) -> tuple[Source, Source]:
-    """Describe both files."""
-    return open_source(old, workdir=workdir, choice=old_choice), open_source(new, workdir=workdir, choice=new_choice)
+    """Describe both files, at the same time."""
+    with ThreadPoolExecutor(2) as pool:
+        opened = [pool.submit(open_source, path, workdir=workdir, choice=choice) for path, choice in ((old, old_choice), (new, new_choice))]
+        return opened[0].result(), opened[1].result()
 
 
 def prepare(old: Source, new: Source, choices: Choices, *, workdir: Path, keyless: bool = False) -> Prepared:

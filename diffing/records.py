@@ -82,6 +82,10 @@ class Body:
     """What people call the file."""
     valid_utf8: bool = False
     """Whether the file is known to be UTF-8 throughout."""
+    size: int | None = None
+    """How many bytes from `offset` on belong to it; None: all to the end."""
+    follows: bool = False
+    """Whether records of the same file come before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class Records:
     offset: int
     """Where the first record begins in `path`, in bytes."""
     line_end: str
+    lines: int
     rows: int
     bad_lines: int
     filled_lines: int
@@ -126,10 +131,12 @@ def check_records(
 
 
 def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
-    """The file in pieces that end where a record seems to end, each with whether it is the last."""
+    """The body in pieces that end where a record seems to end, each with whether it is the last."""
+    left = check.body.size
     while True:
         rest = check.rest
-        more = file.read(CHUNK)
+        more = file.read(CHUNK if left is None else min(CHUNK, left))
+        left = None if left is None else left - len(more)
         data = rest + more
         if not more:
             check.rest = b""
@@ -205,7 +212,7 @@ class _Check:
         quote = re.escape(self.quote)
         self.quoted_run = re.compile(quote + b"[^" + quote + b"]*" + quote) if quote else None
         self.reader = RecordReader(self.delimiter, self.quote)
-        self.end_before = _end_of_skipped_lines(self.body) if self.body.offset else b""
+        self.end_before = _end_of_skipped_lines(self.body) if self.body.offset and not self.body.follows else b""
 
     def look_at(self, chunk: bytes, last: bool) -> None:
         """Take in a chunk; what is left of it (a record that goes on) is put before `rest`."""
@@ -389,6 +396,7 @@ class _Check:
             skip_lines=0 if self.copy else self.body.line - 1,
             offset=self.copy_offset if self.copy else self.body.offset,
             line_end="\r\n" if self.line_end == b"\r\n" else "\n",
+            lines=self.line - self.body.line,
             rows=self.rows,
             bad_lines=self.bad_count,
             filled_lines=self.filled,

@@ -338,7 +338,9 @@ class Sql:
         """Per key column: whether all cells of the rows left on a side are empty or plain whole numbers, as they order most easily."""
         plain = _quoted("0|-?[1-9][0-9]{0,17}")
         candidates = (pair.type is ColumnType.NUMBER and not self.has_form(pair) for pair in self.plan.key)
-        all_match = (f"coalesce(bool_and({self.spelling.matches(f'p{i}', plain)} OR p{i} IS NULL), TRUE)" for i in range(len(self.plan.key)))
+        all_match = (
+            f"coalesce(bool_and({self.spelling.matches(f'p{i}', plain)} OR p{i} IS NULL), TRUE)" for i in range(len(self.plan.key))
+        )
         return [test if may else "FALSE" for may, test in zip(candidates, all_match, strict=True)]
 
     def _exact_order(self, form: str, reads: str) -> list[str]:

@@ -19,6 +19,7 @@ import duckdb
 from diffing.engines import Watch
 from diffing.engines.counting import summarize
 from diffing.engines.hashes import Hashes
+from diffing.engines.heads import after, common_head, together
 from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import match_rows
 from diffing.engines.run import SIDES, Clock, Run, Side
@@ -224,11 +225,12 @@ def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes])
         if source.format is Format.PARQUET:
             return Side(source, parquet_rows(source.path), None)
         taker = hashes.get(side)
-        records = check_records(source.body, plan.bad_lines, work / f"{side}.csv", progress, taker)
+        records = together(head, check_records(after(head, source.body), plan.bad_lines, work / f"{side}.csv", progress, taker))
         if taker:
             taker.finish()
         return Side(source, records.rows, records, taker)
 
+    head = common_head(plan, work / "head.csv", lambda done: progress(2 * done)) if hashes else None
     with ThreadPoolExecutor(len(SIDES)) as pool:
         checks = {side: pool.submit(check, side) for side in SIDES}
         return {side: check.result() for side, check in checks.items()}

@@ -13,6 +13,7 @@ import codecs
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -89,15 +90,12 @@ def _cancel_records(run: Run, hashes: Mapping[str, Hashes]) -> None:
             at = np.flatnonzero(uneven[hashes[side].buckets(rows.hashes)])
             run.insert(f"{side}_rows", _table(rows.hashes[at], at + rows.first))
     _find_surplus(run, {side: f"SELECT h FROM {side}_rows" for side in SIDES})
-    for side, sign in (("old", 1), ("new", -1)):
-        each = run.sides[side]
-        assert each.records
-        if run.number(f"SELECT sum(greatest(net * {sign}, 0)) FROM surplus") < each.rows:
-            left = _rows_left(run, side)
-            file = run.work / f"{side}.left.csv"
-            with each.records.path.open("rb") as source, file.open("wb", PIECE) as out:
-                _copy_records(source, out, each.records.offset, hashes[side].batches(), left)
-            run.sides[side] = replace(each, left=replace(each.records, path=file, skip_lines=0, offset=0, rows=len(left)))
+    wanted = {side: _rows_left(run, side) for side in SIDES}
+    with ThreadPoolExecutor(len(SIDES)) as pool:
+        for side, left in zip(
+            SIDES, pool.map(lambda side: _only(run.sides[side], wanted[side], run.work / f"{side}.left.csv"), SIDES), strict=True
+        ):
+            run.sides[side] = left
     for side in SIDES:
         run.execute(f"DROP TABLE {side}_rows")
 
@@ -109,8 +107,11 @@ def _table(hashes: Hashed, rows: Positions) -> pa.Table:
     return pa.Table.from_arrays([h, row], names=["h", "row"])
 
 
-def _rows_left(run: Run, side: str) -> Positions:
-    """The numbers of the rows that have no identical row in the other file, in order."""
+def _rows_left(run: Run, side: str) -> Positions | None:
+    """The numbers of the rows that have no identical row in the other file, in order; None if that is all rows."""
+    sign = 1 if side == "old" else -1
+    if run.number(f"SELECT sum(greatest(net * {sign}, 0)) FROM surplus") == run.sides[side].rows:
+        return None
     found: Positions = run.execute(_select_left(run, side)).fetchnumpy()["row"]
     return found
 
@@ -123,6 +124,16 @@ def _select_left(run: Run, side: str) -> str:
         numbered = f"SELECT row, row_number() OVER (PARTITION BY h ORDER BY row) AS copy, abs(net) AS copies FROM {side}_rows"
         left += f" UNION ALL SELECT row FROM ({numbered} JOIN surplus USING (h) WHERE NOT alone AND {more}) WHERE copy <= copies"
     return f"SELECT row FROM ({left}) ORDER BY row"
+
+
+def _only(each: Side, wanted: Positions | None, file: Path) -> Side:
+    """A side that has its wanted rows in a file of their own."""
+    if wanted is None:
+        return each
+    assert each.records and each.hashes
+    with each.records.path.open("rb") as source, file.open("wb", PIECE) as out:
+        _copy_records(source, out, each.records.offset, each.hashes.batches(), wanted)
+    return replace(each, left=replace(each.records, path=file, skip_lines=0, offset=0, rows=len(wanted)))
 
 
 def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, batches: Iterator[Rows], wanted: Positions) -> None:

@@ -30,7 +30,9 @@ def _totals(run: Run, side: str) -> dict[int, str]:
     texts = ", ".join(f"{run.sql.normal(f'p{first + i}', pair)} AS x{i}" for i, pair in numbers)
     exact = ", ".join(f"{exact_item(run.sql, f'x{i}')} AS d{i}" for i, _ in numbers)
     items = [item for i, _ in numbers for item in sum_items(run.sql, f"x{i}", f"d{i}")]
-    row = run.execute(f"SELECT {', '.join(items)} FROM (SELECT *, {exact} FROM (SELECT {texts} FROM ({cells(run, side)})))").fetchone() or ()
+    row = (
+        run.execute(f"SELECT {', '.join(items)} FROM (SELECT *, {exact} FROM (SELECT {texts} FROM ({cells(run, side)})))").fetchone() or ()
+    )
     return {i: exact_sum(*row[PARTS * at : PARTS * (at + 1)]) for at, (i, _) in enumerate(numbers)}
 
 

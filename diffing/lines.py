@@ -74,7 +74,7 @@ def record_ends(block: bytes, quote: int | None) -> Positions:
 
 
 def cell_bounds(block: bytes, marks: Marks) -> npt.NDArray[np.intp]:
-    """For each regular record the position before its first cell, and that after each of its cells: rows × (columns + 1)."""
+    """For each regular record the position before its first cell, and that after each of its cells: rows × (columns + 1), by columns."""
     data = np.frombuffer(block, np.uint8)
     if marks.quote is not None and bytes([marks.quote]) in block:
         inside = _parity(_bits(data == marks.quote))
@@ -83,16 +83,11 @@ def cell_bounds(block: bytes, marks: Marks) -> npt.NDArray[np.intp]:
     else:
         at = np.flatnonzero((data == marks.delimiter) | (data == LF))
     after = at.reshape(-1, marks.columns)
-    before = np.concatenate(([-1], after[:-1, -1]))
-    return np.column_stack((before, after))
-
-
-def ranges_mask(starts: Positions, ends: Positions, size: int) -> npt.NDArray[np.bool_]:
-    """Whether each of `size` bytes is in one of the ranges, which don't overlap and are in order."""
-    turns = np.zeros(size + 1, np.uint8)
-    turns[starts] ^= 1
-    turns[ends] ^= 1
-    return np.unpackbits(_parity(_bits(turns)).view(np.uint8), count=size, bitorder="little").view(np.bool_)
+    bounds = np.empty((len(after), marks.columns + 1), np.intp, order="F")
+    bounds[:, 1:] = after
+    bounds[:1, 0] = -1
+    bounds[1:, 0] = after[:-1, -1]
+    return bounds
 
 
 def _bits(mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Bits:

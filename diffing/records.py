@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Bytes looked at together."""
+LINE = 1 << 16
+"""Bytes in which a line probably ends."""
 QUICK = 1 << 12
 """From so many bytes on the quick look pays."""
 MAX_RECORD = 16 << 20
@@ -132,12 +134,13 @@ def check_records(
 
 def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
     """The body in pieces that end where a record seems to end, each with whether it is the last."""
-    left = check.body.size
+    left = check.body.path.stat().st_size if check.body.size is None else check.body.size
     while True:
         rest = check.rest
-        more = file.read(CHUNK if left is None else min(CHUNK, left))
-        left = None if left is None else left - len(more)
-        data = rest + more
+        more = file.read(min(CHUNK, left))
+        more += file.readline(min(LINE, left - len(more)))
+        left -= len(more)
+        data = rest + more if rest else more
         if not more:
             check.rest = b""
             if not data:
@@ -158,7 +161,7 @@ def _chunks(file: BinaryIO, check: _Check) -> Iterator[tuple[bytes, bool]]:
 def _cut(data: bytes, quote: bytes) -> int:
     """Where the last record in the data seems to end; 0 if none does."""
     cut = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
-    if not quote or data.count(quote, 0, cut) % 2 == 0:
+    if not quote or quote not in data or data.count(quote, 0, cut) % 2 == 0:
         return cut
     for _ in range(500):  # inside quotes: look for an earlier line end that is not
         before = data.rfind(b"\n", 0, cut - 1) + 1

@@ -350,7 +350,7 @@ def _by_all_bytes(path: Path) -> tuple[str, bool]:
     """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8; and whether all of the file is UTF-8."""
     right = wrong = 0
     high: set[int] = set()
-    for piece in _pieces_of_lines(path):
+    for piece in _pieces_of_lines(path, _ascii_bytes(path)):
         if piece.isascii():
             continue
         try:
@@ -365,10 +365,22 @@ def _by_all_bytes(path: Path) -> tuple[str, bool]:
     return ("windows-1252" if high and not high & UNDEFINED else "latin-1"), False
 
 
-def _pieces_of_lines(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in pieces that end with a line, so that no character is cut; very long lines may be."""
+def _ascii_bytes(path: Path) -> int:
+    """How many bytes, in whole pieces, a file begins with that are ASCII."""
+    buffer, done = bytearray(PIECE), 0
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            if not (buffer if count == PIECE else buffer[:count]).isascii():
+                break
+            done += count
+    return done
+
+
+def _pieces_of_lines(path: Path, start: int) -> Iterator[bytes]:
+    """The bytes of a file from a place on, in pieces that end with a line, so that no character is cut; very long lines may be."""
     rest = b""
     with path.open("rb") as file:
+        file.seek(start)
         while more := file.read(PIECE):
             data = rest + more
             cut = data.rfind(b"\n") + 1 or (len(data) if len(data) > MAX_RECORD else 0)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from diffing.lines import Marks, Positions, cell_bounds, ranges_mask, record_ends
+from diffing.lines import Marks, Positions, cell_bounds, record_ends
 
 BATCH = 1 << 24
 """Bytes of records that are hashed at once."""
@@ -25,6 +25,12 @@ ROWS = 1 << 20
 BYTES_A_BUCKET = 256
 BUCKETS = 1 << 12, 1 << 22
 """The fewest and the most."""
+INLINE = 12
+"""Bytes that an Arrow view holds in place, beside their number."""
+HALF = np.uint64(32)
+FIRST_FOUR = np.array([(1 << 8 * min(n, 4)) - 1 for n in range(INLINE + 2)], np.uint64)
+OTHER_EIGHT = np.array([(1 << 8 * max(n - 4, 0)) - 1 for n in range(INLINE + 1)] + [0], np.uint64)
+"""Masks for so many bytes."""
 
 Hashed = npt.NDArray[np.uint64]
 Runs = tuple[tuple[int, int], ...]
@@ -99,14 +105,11 @@ class Hashes:
         """What is hashed of each record: one array for each run."""
         if self.runs is None:
             return [_binary(block, ends)]
-        data, bounds = np.frombuffer(block, np.uint8), cell_bounds(block, self.marks)
-        return [self._run(data, bounds, first, last) for first, last in self.runs]
-
-    def _run(self, data: npt.NDArray[np.uint8], bounds: Positions, first: int, last: int) -> pa.Array:
-        starts, ends = bounds[:, first] + 1, bounds[:, last + 1]
-        if self.crlf and last == self.marks.columns - 1:
-            ends = ends - 1
-        return _binary(data[ranges_mask(starts, ends, len(data))].tobytes(), np.cumsum(ends - starts))
+        bounds = cell_bounds(block, self.marks)
+        if self.crlf:
+            bounds[:, -1] -= 1
+        padded = block + bytes(INLINE)
+        return [_views(padded, bounds[:, first] + 1, bounds[:, last + 1]) for first, last in self.runs]
 
     def buckets(self, hashes: Hashed) -> Positions:
         """The bucket of each hash."""
@@ -132,6 +135,22 @@ def runs_of(pairs: Sequence[tuple[int, int]]) -> tuple[Runs, Runs]:
     first, last = ([run[at] for run in runs] for at in (0, -1))
     old_runs, new_runs = (tuple((a[side], b[side]) for a, b in zip(first, last, strict=True)) for side in (0, 1))
     return old_runs, new_runs
+
+
+def _views(padded: bytes, starts: Positions, ends: Positions) -> pa.Array:
+    """Pieces of a block as Arrow's views: those of up to INLINE bytes in place, others by where they are."""
+    data = np.frombuffer(padded, np.uint8)
+    words = np.lib.stride_tricks.as_strided(data[:8].view(np.uint64), (len(data) - 7,), (1,))  # eight bytes from each place on
+    lengths = ends - starts
+    short = np.minimum(lengths, INLINE + 1)
+    first = words[starts]
+    views = np.empty((len(starts), 2), np.uint64)
+    views[:, 0] = lengths.view(np.uint64) | ((first & FIRST_FOUR.take(short)) << HALF)
+    rest = words[starts + 4] & OTHER_EIGHT.take(short)
+    long = np.flatnonzero(lengths > INLINE)
+    rest[long] = starts[long].view(np.uint64) << HALF
+    views[:, 1] = rest
+    return pa.Array.from_buffers(pa.binary_view(), len(starts), [None, pa.py_buffer(views), pa.py_buffer(padded)])
 
 
 def _lengths_of(file: Path) -> Path:

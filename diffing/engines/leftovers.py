@@ -28,10 +28,8 @@ from diffing.lines import Marks, Positions
 from diffing.plan import Plan
 from diffing.sources import Format, Source
 
-PIECE = 1 << 24
-"""Bytes that are copied at once."""
-SPARSE = 16
-"""Records that make up less than one part in so many of their file are copied one by one."""
+PIECE = 1 << 22
+"""Bytes that are copied at once, at most."""
 
 
 def hashes_for(plan: Plan, work: Path) -> dict[str, Hashes]:
@@ -155,20 +153,18 @@ def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, batches: Iterato
 
 
 def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: list[int], stops: list[int]) -> None:
-    """Copy ranges of bytes, which are in order: one by one where they are few, else cut out of larger pieces."""
+    """Copy ranges of bytes, which are in order: those that are near each other are read together."""
     at = 0
     while at < len(starts):
         base = starts[at]
-        after = max(bisect_right(stops, base + PIECE, at), at + 1)
-        ranges = list(zip(starts[at:after], stops[at:after], strict=True))
-        wanted, span = sum(stop - start for start, stop in ranges), stops[after - 1] - base
-        if wanted > span // SPARSE and span <= PIECE:
-            data = memoryview(os.pread(source.fileno(), span, base))
-            out.writelines(data[start - base : stop - base] for start, stop in ranges)
+        after = bisect_right(stops, base + PIECE, at)
+        if after == at:  # a long range
+            for piece in range(base, stops[at], PIECE):
+                out.write(os.pread(source.fileno(), min(PIECE, stops[at] - piece), piece))
+            after = at + 1
         else:
-            for start, stop in ranges:
-                for piece in range(start, stop, PIECE):
-                    out.write(os.pread(source.fileno(), min(PIECE, stop - piece), piece))
+            data = memoryview(os.pread(source.fileno(), stops[after - 1] - base, base))
+            out.writelines([data[a - base : b - base] for a, b in zip(starts[at:after], stops[at:after], strict=True)])
         at = after
 
 

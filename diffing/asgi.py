@@ -5,6 +5,7 @@ Everything here is plain ASGI, because it must also see websockets and Streamlit
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -58,6 +60,7 @@ _STARTS_WORK = re.compile(rf"{API}diffing/new(/|$)")
 def middleware(get: GetServices) -> list[Middleware]:
     """Everything in this file, the outermost first."""
     return [
+        Middleware(PromptSocket),
         Middleware(SafeHeaders),
         Middleware(HostGuard, get),
         Middleware(TokenGuard, get),
@@ -98,6 +101,30 @@ def refusal(path: str, status: int, error: str, hint: str, headers: dict[str, st
     if path.startswith(API):
         return Response(json.dumps({"error": error, "hint": hint}), status, headers, "application/json")
     return HTMLResponse(REFUSED.format(error=html.escape(error), hint=html.escape(hint)), status, headers)
+
+
+class PromptSocket:
+    """Has small answers sent at once.
+
+    On the sockets that Streamlit listens on, the system holds back the second part of an answer until the
+    first is acknowledged, which takes 40 ms for every request and message after the first.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            _send_at_once(receive)
+        await self.app(scope, receive, send)
+
+
+def _send_at_once(receive: Receive) -> None:
+    """`receive` belongs to the server's connection; where it does not, nothing is changed."""
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    connection = transport.get_extra_info("socket") if isinstance(transport, asyncio.BaseTransport) else None
+    if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class SafeHeaders:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -32,6 +32,10 @@ MOST_VALUES = 30
 """Values that `by_value` names; the rest is counted together."""
 MOST_FACETS = 40
 """Columns that are looked at closely for `facets`."""
+MOST_SEARCHES = 8
+"""Searches whose rows are remembered, at nine bytes each."""
+FEW_HITS = 10_000
+"""Rows that are looked up by their places rather than searched for again."""
 FEW_ROWS = 5_000
 """Row groups smaller than this say nothing about how many values a column has."""
 WIDE_SPAN = 1_000
@@ -377,6 +381,8 @@ def count(result: Result, filter: Filter = Filter()) -> dict[Change, int]:
     """Rows by fate, of those the filter means."""
     if filter == Filter():
         return {change: getattr(result.summary, change) for change in DIFFERING}
+    if filter.search:
+        return _hits(_Searched(result, filter)).count()
     asked = _Question(result)
     found = dict(asked.fetch(f"SELECT change, count(*) FROM {asked.rows} WHERE {asked.where(filter)} GROUP BY change"))
     return {change: found.get(change, 0) for change in DIFFERING}
@@ -406,9 +412,14 @@ def positions(result: Result, filter: Filter = Filter(), order: Order = Order(),
     if filter == Filter() and order.by is By.KEY:
         every = range(result.summary.differing_rows)
         return list((every[::-1] if order.descending else every)[first : first + size])
+    hits = _hits(_Searched(result, filter)).positions.tolist() if filter.search else None
+    if hits is not None and order == Order():
+        return list(hits[first : first + size])
     asked = _Question(result)
+    few = hits is not None and len(hits) <= FEW_HITS
+    where = f"file_row_number IN (SELECT unnest({asked.bind(hits)}::BIGINT[]))" if few else asked.where(filter)
     found = asked.fetch(
-        f"SELECT file_row_number FROM {asked.rows} WHERE {asked.where(filter)}"
+        f"SELECT file_row_number FROM {asked.rows} WHERE {where}"
         f" ORDER BY {_ordering(asked.sql, order)} LIMIT {asked.bind(size)} OFFSET {asked.bind(first)}"
     )
     return [position for (position,) in found]
@@ -532,6 +543,46 @@ def largest_changes(result: Result, column: str, most: int = 10, filter: Filter 
     _number_column(result.plan, column)
     found = page(result, filter, Order(column, By.CHANGE_SIZE, descending=True), size=most, columns=(column,))
     return replace(found, rows=tuple(each for each in found.rows if Decimal(each.cells[0].change or 0)))
+
+
+# --- searches ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """A filter with a search of a result, whose folder tells it from all others."""
+
+    result: Result = field(compare=False)
+    filter: Filter
+    folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", self.result.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hits:
+    """The rows that a search found."""
+
+    positions: Any
+    """Where they are in the output order, ascending; an array of whole numbers."""
+    fates: Any
+    """Their fates as places in DIFFERING; an array likewise."""
+
+    def count(self) -> dict[Change, int]:
+        return {change: int((self.fates == place).sum()) for place, change in enumerate(DIFFERING)}
+
+
+@lru_cache(maxsize=MOST_SEARCHES)
+def _hits(searched: _Searched) -> _Hits:
+    """All rows that a search finds: reading every cell takes long, and the counts and each page need the same."""
+    asked = _Question(searched.result)
+    fates = " ".join(f"WHEN '{change}' THEN {place}" for place, change in enumerate(DIFFERING))
+    found = asked.arrays(
+        f"SELECT file_row_number AS position, (CASE change {fates} END)::UTINYINT AS fate"
+        f" FROM {asked.rows} WHERE {asked.where(searched.filter)} ORDER BY position"
+    )
+    return _Hits(found["position"], found["fate"])
 
 
 # --- columns -------------------------------------------------------------------------------------
@@ -705,7 +756,7 @@ def _parts(sql: Sql, filter: Filter) -> Iterator[str]:
         columns = (_column(sql.plan, name, "a changed column", compared=True) for name in filter.changed_columns)
         yield " OR ".join(map(_differs, columns))
     if filter.search:
-        yield _contains(sql, (cell for each in _columns(sql.plan).values() for cell in each.cells), filter.search)
+        yield " OR ".join(_occurs(sql, each, filter.search) for each in _columns(sql.plan).values())
     for each in filter.conditions:
         yield _holds(sql, _column(sql.plan, each.column, "a condition"), each)
     yield from _size_parts(sql, filter)
@@ -725,6 +776,14 @@ def _size_parts(sql: Sql, filter: Filter) -> Iterator[str]:
 
 def _differs(column: _Column) -> str:
     return f"substr(codes, {column.at + 1}, 1) = '{Cell.DIFFERS}'"
+
+
+def _occurs(sql: Sql, column: _Column, text: str) -> str:
+    """Whether a text occurs in a column; where both cells are one text, the old one need not be read."""
+    if column.is_key:
+        return _contains(sql, column.cells, text)
+    old, new = column.cells
+    return f"{_contains(sql, [new], text)} OR (codes[{column.at + 1}] <> '{Cell.SAME_TEXT}' AND {_contains(sql, [old], text)})"
 
 
 def _contains(sql: Sql, cells: Iterable[str], text: str) -> str:
@@ -923,9 +982,22 @@ class _Question:
         Raises:
             EngineError: the file is gone or damaged, or the question needs too much memory.
         """
+        found: list[tuple[Any, ...]] = self._asked(statement, "fetchall")
+        return found
+
+    def arrays(self, statement: str) -> dict[str, Any]:
+        """The answer as an array per column.
+
+        Raises:
+            EngineError: as above.
+        """
+        found: dict[str, Any] = self._asked(statement, "fetchnumpy")
+        return found
+
+    def _asked(self, statement: str, fetch: str) -> Any:
         try:
             with _connection(self.path.parent.parent).cursor() as cursor:
-                return cursor.execute(statement, self.sql.params).fetchall()
+                return getattr(cursor.execute(statement, self.sql.params), fetch)()
         except duckdb.OutOfMemoryException as error:
             hint = "Narrow the filter, or choose another column."
             raise EngineError("This view of the result needs too much memory.", hint) from error

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -183,6 +184,17 @@ def until(holds: Callable[[], object], seconds: float = 10) -> None:
     while not holds():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.05)
+
+
+def test_one_connection_is_answered_again_without_a_pause(server: Server):
+    connection, seconds = http.client.HTTPConnection("127.0.0.1", server.port), []
+    for _ in range(20):
+        started = time.perf_counter()
+        connection.request("GET", "/api/diffing/job/0")
+        assert b"There is no job 0" in connection.getresponse().read()
+        seconds.append(time.perf_counter() - started)
+    connection.close()
+    assert min(seconds[1:]) < 0.03
 
 
 def test_a_result_follows_the_look_of_the_system(browser: Any, url: str):

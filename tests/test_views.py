@@ -653,3 +653,19 @@ def test_counts_without_a_filter_need_no_file(tmp_path):
     result.rows_file.unlink()
     assert views.count(result) == Counter({CHANGED: 1, ADDED: 0, REMOVED: 0})
     assert views.changed_by_column(result) == {"a": 1}
+
+
+@pytest.mark.parametrize("order", [Order(), Order("v", By.NEW, descending=True), Order(descending=True)])
+def test_a_search_finds_the_same_whether_it_is_remembered_or_not(tmp_path: Path, order: Order):
+    old = [["id", "v", "w"], *([str(i), str(i % 7), f"old {i}"] for i in range(50))]
+    new = [["id", "v", "w"], *([str(i), str(i % 5), f"New {i}"] for i in range(3, 55))]
+    result = compared(tmp_path, old, new, key=("id",))
+    every = views.page(result, size=1_000, columns="all").rows
+    for search in ("old 4", "NEW 4", "4", "nothing"):
+        said = {row.position: [cell for pair in (*row.key, *row.cells) for cell in (pair.old, pair.new) if cell] for row in every}
+        wanted = [position for position, cells in said.items() if any(search.lower() in cell.lower() for cell in cells)]
+        for _ in range(2):
+            found = views.positions(result, Filter(search=search), order, size=100)
+            assert sorted(found) == wanted
+            assert sum(views.count(result, Filter(search=search)).values()) == len(wanted)
+        assert views.positions(result, Filter(search=search), order, number=2, size=3) == found[3:6]

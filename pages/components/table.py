@@ -89,12 +89,12 @@ def narrow(view: View, by: Filter) -> None:
 # --- questions, remembered -----------------------------------------------------------------------
 
 
-@st.cache_data(hash_funcs=HASHES, max_entries=2_000, show_spinner=False)
-def counted(result: Result, filter: Filter) -> dict[Change, int]:
+@st.cache_resource(hash_funcs=HASHES, max_entries=2_000, show_spinner=False)
+def counted(result: Result, filter: Filter) -> Mapping[Change, int]:
     return count(result, filter)
 
 
-@st.cache_data(hash_funcs=HASHES, max_entries=100, show_spinner=False)
+@st.cache_resource(hash_funcs=HASHES, max_entries=50, show_spinner=False)
 def paged(result: Result, filter: Filter, order: Order, number: int, size: int, columns: tuple[str, ...]) -> Page:
     return page(result, filter, order, number, size, columns)
 
@@ -485,7 +485,7 @@ def _help(column: str, name: str) -> str | None:
 
 def _width(cells: Sequence[str], name: str) -> int:
     """Pixels for the longest text of a column, within reason."""
-    longest = max((sum(2 if each > WIDE_LETTERS else 1 for each in cell) for cell in cells), default=0)
+    longest = max((len(cell) + sum(map(WIDE_LETTERS.__lt__, () if cell.isascii() else cell)) for cell in cells), default=0)
     return min(max(int(longest * 6.2) + 18, int(len(name) * 7.2) + 24, 50), 380)
 
 

@@ -1,4 +1,4 @@
-"""One process, timed and weighed from outside."""
+"""Processes, timed and weighed from outside, turn about."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,27 @@ class Measured:
     """Peak resident memory of the process."""
 
 
-def measure(command: Sequence[str], runs: int = 3) -> Measured:
-    """Run a command of Python several times, after one run that does not count."""
-    found = [_once(command) for _ in range(runs + 1)][1:]
-    return Measured(statistics.median(s for s, _ in found), statistics.median(m for _, m in found))
+def measure(commands: Mapping[str, Sequence[str]], runs: int = 3) -> dict[str, Measured]:
+    """Run each command several times, one after the other in turns, so that all meet the same weather.
+
+    The first turn does not count, unless there is only one.
+    """
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
+    for turn in range(runs + (runs > 1)):
+        for name, command in commands.items():
+            once = run_once(command)
+            if turn or runs == 1:
+                found[name].append(once)
+    return {name: Measured(statistics.median(s for s, _ in each), statistics.median(m for _, m in each)) for name, each in found.items()}
 
 
-def _once(command: Sequence[str]) -> tuple[float, float]:
+def run_once(command: Sequence[str]) -> tuple[float, float]:
+    """Seconds and megabytes of one process. A command that begins with a dash is one of this Python."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    argv = [sys.executable, *command] if command[0].startswith("-") else list(command)
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1):
-        raise SystemExit(f"failed: {' '.join(command)}")
+        raise SystemExit(f"failed: {' '.join(argv)}")
     return time.perf_counter() - started, usage.ru_maxrss / 1024

@@ -1,4 +1,4 @@
-"""Other ways to compare two files, each a whole process: python -m benchmarks.others WAY OLD NEW KEY."""
+"""Other ways to compare two files, each a whole process: python benchmarks/others.py WAY OLD NEW KEY [OUT]."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ def read(old: str, new: str, key: str) -> None:
         duckdb.sql(f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM read_csv('{path}', all_varchar = true)").fetchall()
 
 
-def join(old: str, new: str, key: str) -> None:
-    """DuckDB joining both parsed files on the key and counting what differs."""
+def join(old: str, new: str, key: str, out: str = "/dev/null") -> None:
+    """DuckDB joining both parsed files on the key, and writing the rows that differ, in order, old beside new."""
     import duckdb
 
     con = duckdb.connect()
+    con.execute("SET enable_progress_bar = false")
     for name, path in (("o", old), ("n", new)):
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_csv('{path}', all_varchar = true)")
     names = [each[0] for each in con.execute("DESCRIBE o").fetchall()]
-    on = " AND ".join(f'o."{k}" IS NOT DISTINCT FROM n."{k}"' for k in key.split(","))
-    differs = " OR ".join(f'o."{name}" IS DISTINCT FROM n."{name}"' for name in names)
-    con.execute(f"SELECT count(*) FROM o FULL JOIN n ON {on} WHERE {differs}").fetchall()
+    keys = key.split(",")
+    on = " AND ".join(f'o."{k}" IS NOT DISTINCT FROM n."{k}"' for k in keys)
+    cells = [name for name in names if name not in keys]
+    differs = " OR ".join(f'o."{name}" IS DISTINCT FROM n."{name}"' for name in cells)
+    key_items = [f'coalesce(o."{k}", n."{k}") AS "{k}"' for k in keys]
+    cell_items = [f'o."{name}" AS "{name}_old", n."{name}" AS "{name}_new"' for name in cells]
+    missing = " OR ".join(f'{side}."{keys[-1]}" IS NULL' for side in "on")
+    query = f"SELECT {', '.join(key_items + cell_items)} FROM o FULL JOIN n ON {on} WHERE {missing} OR {differs} ORDER BY ALL"
+    con.execute(f"COPY ({query}) TO '{out}' (FORMAT csv)")
 
 
 def merge(old: str, new: str, key: str) -> None:
@@ -38,7 +45,28 @@ def merge(old: str, new: str, key: str) -> None:
     both[differs].to_csv("/dev/null")
 
 
-WAYS = {"read": read, "join": join, "merge": merge}
+def datacompy(old: str, new: str, key: str) -> None:
+    import polars as pl
+    from datacompy import PolarsCompare
+
+    print(PolarsCompare(pl.read_csv(old), pl.read_csv(new), key.split(",")).report())
+
+
+def diffly(old: str, new: str, key: str) -> None:
+    import polars as pl
+    from diffly import compare_frames
+
+    print(compare_frames(pl.read_csv(old), pl.read_csv(new), primary_key=key.split(",")).summary())
+
+
+def csv_diff(old: str, new: str, key: str) -> None:
+    from csv_diff import compare, load_csv
+
+    with open(old) as a, open(new) as b:
+        print(len(compare(load_csv(a, key=key), load_csv(b, key=key))["changed"]))
+
+
+WAYS = {each.__name__: each for each in (read, join, merge, datacompy, diffly, csv_diff)}
 
 if __name__ == "__main__":
-    WAYS[sys.argv[1]](*sys.argv[2:5])
+    WAYS[sys.argv[1]](*sys.argv[2:])

@@ -1,49 +1,144 @@
-"""python -m benchmarks.run [ROWS]: how long comparisons take, as ratios to only reading the files."""
+"""python -m benchmarks.run [ROWS …] [--peers] [--runs N]: how long comparisons take, as ratios to only reading the files.
+
+R is DuckDB reading both files as text and hashing every row, and nothing else. All commands are
+whole processes; each line's figures come from the same minutes.
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import tempfile
+import venv
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.data import orders
+from benchmarks.data import NEW, orders
 from benchmarks.measure import Measured, measure
 from diffing.demo import ensure_demo
 
-DEMO = Path(__file__).parent.parent / "data" / "demo"
+HERE = Path(__file__).parent
+OTHERS = str(HERE / "others.py")
+DEMO = HERE.parent / "data" / "demo"
 KEYS = {
     "revenue": "date,segment_field,segment_value_id,stat",
     "c_revenue": "cohort,cohort_id,month_nth,segment_field,segment_value_id,stat",
 }
+PEERS = HERE / "data" / "peers"
+PIP_PEERS = {"datacompy": ["datacompy==1.1.0", "polars"], "diffly": ["diffly==1.6.0"], "csv_diff": ["csv-diff==1.2"]}
+SLOW_PEERS = {"csv_diff": 1_000_000}
+"""The most rows they are given."""
+WRITTEN = ("float noise", "50% changed", "all changed", "all added")
+"""Kinds in which the rows that differ are written, by this tool and by a full outer join."""
+MORE = {"column added": (), "ignored column": ("--ignore", "ref"), "other column order": ()}
 
 
-def line(what: str, found: Measured, base: Measured) -> None:
-    print(f"{what:<44} {found.seconds:>7.2f} s {found.seconds / base.seconds:>6.2f} R {found.megabytes:>7.0f} MB", flush=True)
+def this_tool(old: Path, new: Path, *options: str) -> list[str]:
+    return ["-m", "diffing", str(old), str(new), *options, "--json"]
 
 
-def diff(old: Path, new: Path, key: str) -> list[str]:
-    return ["-m", "diffing", str(old), str(new), "--key", key, "--json"]
+def other(way: str, old: Path, new: Path, key: str = "id", *more: str) -> list[str]:
+    return [OTHERS, way, str(old), str(new), key, *more]
 
 
-def other(way: str, old: Path, new: Path, key: str) -> list[str]:
-    return ["-m", "benchmarks.others", way, str(old), str(new), key]
+def reading(old: Path, new: Path) -> list[str]:
+    return ["-X", "utf8", *other("read", old, new)]
 
 
-def main() -> None:
-    """All benchmarks, one line each; R is reading both files as text with DuckDB."""
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    for order in ("shuffled", "in_order"):
-        old, new = orders(rows, order)
-        base = measure(other("read", old, new, "id"))
-        line(f"{rows:,} orders, {order}: only reading (R)", base, base)
-        line("  this tool", measure(diff(old, new, "id")), base)
-        line("  full outer join of the parsed files", measure(other("join", old, new, "id")), base)
+def kinds(rows: int, runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
+    """Every kind of edit of the orders."""
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in NEW:
+            old, new = orders(rows, kind)
+            out = ("-o", f"{folder}/diff.csv") if kind in WRITTEN else ()
+            commands = {"reading (R)": reading(old, new), "this tool": this_tool(old, new, "--key", "id", *out, *MORE.get(kind, ()))}
+            if kind in WRITTEN or kind == "shuffled":
+                commands["full outer join"] = ["-X", "utf8", *other("join", old, new, "id", f"{folder}/join.csv")]
+            yield f"{rows:,} rows, {kind}", measure(commands, runs)
+
+
+def peers(rows: int, runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
+    """Other tools on the shuffled pair."""
+    old, new = orders(rows, "shuffled")
+    commands = {"reading (R)": reading(old, new), "this tool": this_tool(old, new, "--key", "id")}
+    for name, packages in PIP_PEERS.items():
+        if rows <= SLOW_PEERS.get(name, rows):
+            commands[name] = [str(_environment(name, packages)), *other(name, old, new)]
+    if csvdiff := shutil.which("csvdiff"):
+        commands["csvdiff"] = [csvdiff, str(old), str(new)]
+    if qsv := shutil.which("qsv"):
+        commands["qsv diff"] = [qsv, "diff", str(old), str(new)]
+    yield f"{rows:,} rows, shuffled, beside other tools", measure(commands, runs)
+
+
+def _environment(name: str, packages: Sequence[str]) -> Path:
+    """The Python of an environment that has the packages."""
+    home = PEERS / name
+    python = home / "bin" / "python"
+    if not (home / "ready").exists():
+        venv.create(home, with_pip=True)
+        os.spawnv(os.P_WAIT, str(python), [str(python), "-m", "pip", "install", "--quiet", *packages])
+        (home / "ready").touch()
+    return python
+
+
+def metrics(runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
     ensure_demo(DEMO)
     for metric, key in KEYS.items():
         old, new = DEMO / f"{metric}_old.csv", DEMO / f"{metric}_new.csv"
-        base = measure(other("read", old, new, key))
-        line(f"{metric}: only reading (R)", base, base)
-        line("  this tool", measure(diff(old, new, key)), base)
-        line("  pandas merge and apply", measure(other("merge", old, new, key), runs=1), base)
+        once = measure({"pandas merge and apply": ["-X", "utf8", *other("merge", old, new, key)]}, runs=1)
+        yield metric, measure({"reading (R)": reading(old, new), "this tool": this_tool(old, new, "--key", key)}, runs) | once
+
+
+def steps(rows: int, runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
+    """What is around a comparison."""
+    old, new = orders(rows, "shuffled")
+    commands = {
+        "reading (R)": reading(old, new),
+        "--help": ["-m", "diffing", "--help"],
+        "describe": ["-m", "diffing", "describe", str(new)],
+        "keys": ["-m", "diffing", "keys", str(old), str(new)],
+    }
+    yield f"{rows:,} rows, the steps around", measure(commands, runs)
+
+
+def machine() -> str:
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("duckdb", "pyarrow", "numpy", "pandas"))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return f"{os.cpu_count()} cores, {memory} GiB, Python {platform.python_version()}, {versions}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", nargs="*", type=int, default=[1_000_000])
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--runs", type=int, default=3)
+    given = parser.parse_args()
+    print(f"{machine()}\n\n| | | seconds | R | MB |\n|---|---|---:|---:|---:|", flush=True)
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+
+    def show(lines: Iterator[tuple[str, Mapping[str, Measured]]]) -> None:
+        for title, each in lines:
+            base = each["reading (R)"].seconds
+            for name, one in each.items():
+                print(f"| {title} | {name} | {one.seconds:.2f} | {one.seconds / base:.2f} | {one.megabytes:.0f} |", flush=True)
+            found[title] = {name: (one.seconds, one.megabytes) for name, one in each.items()}
+
+    for rows in given.rows:
+        if given.peers:
+            show(peers(rows, given.runs))
+        else:
+            show(kinds(rows, given.runs))
+            show(steps(rows, given.runs))
+    if not given.peers:
+        show(metrics(given.runs))
+    results = HERE / "results"
+    results.mkdir(exist_ok=True)
+    (results / f"{'peers' if given.peers else 'run'}-{'-'.join(map(str, given.rows))}.json").write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import stat
+import struct
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
@@ -319,8 +320,8 @@ def _encoding(source: Source, head: bytes) -> tuple[str, bool]:
     """
     if marked := _marked(head):
         return marked, False
-    if b"\0" in head:
-        return _by_zero_bytes(source, head), False
+    if b"\0" in head and (wide := _by_zero_bytes(source, head)):
+        return wide, False
     return _by_all_bytes(source.data)
 
 
@@ -329,16 +330,25 @@ def _marked(head: bytes) -> str | None:
     return next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), None)
 
 
-def _by_zero_bytes(source: Source, head: bytes) -> str:
+def _by_zero_bytes(source: Source, head: bytes) -> str | None:
+    """UTF-16 if every other byte is often zero; None if only some bytes are, which makes bad lines."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     least = (0.1 if even + odd > 20 else 0.4) * len(head) / 2
-    if odd > least and even < 0.05 * odd:
-        return "utf-16-le"
-    if even > least and odd < 0.05 * even:
-        return "utf-16-be"
+    for count, other, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
+        if count > least and other < 0.05 * count:
+            _refuse_appended(source, head)
+            return encoding
     if even + odd > max(FEW_STRANGE, 0.1 * len(head)):
         raise SourceError(f"{source.name} is a binary file, not a table in text.", "Export the table as CSV or Parquet.")
-    return "utf-8"
+    return None
+
+
+def _refuse_appended(source: Source, head: bytes) -> None:
+    """Refuse UTF-16 that a program added to a file of another encoding."""
+    before = head[: head.index(b"\0")]
+    if re.search(rb"[^\r\n]{3,}[\r\n]+.?\Z", before) and not unreadable(before):
+        line = len(before.splitlines()) + before.endswith((b"\n", b"\r"))
+        raise SourceError(f"{source.name} goes on in UTF-16 from line {line}, after lines in another encoding.", "Export it again as a whole.")
 
 
 def _is_binary(head: bytes, choice: DialectChoice) -> bool:
@@ -348,11 +358,12 @@ def _is_binary(head: bytes, choice: DialectChoice) -> bool:
 
 def _by_all_bytes(path: Path) -> tuple[str, bool]:
     """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8; and whether all of the file is UTF-8."""
+    start = _ascii_bytes(path)
+    if start == path.stat().st_size or all(map(_is_utf8, _pieces_of_lines(path, start))):
+        return "utf-8", True
     right = wrong = 0
     high: set[int] = set()
-    for piece in _pieces_of_lines(path, _ascii_bytes(path)):
-        if piece.isascii():
-            continue
+    for piece in _pieces_of_lines(path, start):
         try:
             right += len(piece) - len(piece.decode())
         except UnicodeDecodeError:
@@ -361,8 +372,19 @@ def _by_all_bytes(path: Path) -> tuple[str, bool]:
                 wrong, right = wrong + bad, right + good
             high.update(piece.translate(None, NOT_HIGH))
     if wrong <= right * 20:
-        return "utf-8", not wrong
+        return "utf-8", False
     return ("windows-1252" if high and not high & UNDEFINED else "latin-1"), False
+
+
+def _is_utf8(data: bytes) -> bool:
+    import pyarrow as pa
+
+    text = pa.LargeStringArray.from_buffers(1, pa.py_buffer(struct.pack("<2q", 0, len(data))), pa.py_buffer(data))
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _ascii_bytes(path: Path) -> int:

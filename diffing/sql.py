@@ -389,6 +389,11 @@ class Sql:
         ]
         return f"SELECT {', '.join(items)} FROM ({fated})"
 
+    def compared_columns(self) -> list[str]:
+        """The names of what `compared_rows` answers; all are texts."""
+        forms = [f"m{i}" for i, pair in enumerate(self.plan.key) if self.has_form(pair)]
+        return ["change", "codes", "match_codes", *self.key_columns(), *self.cell_columns(), *self.change_columns(), *forms]
+
     def _match_codes(self) -> str:
         """One code per matched pair of cells (of the key, or of the whole row without one)."""
         if not any(self.has_form(pair) for pair in self.matched):

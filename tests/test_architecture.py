@@ -36,9 +36,9 @@ OWNERS = {
     "plotly": {"charts"},
     "diskcache": {"store", "jobs"},
     "duckdb": {"sources", "keys", "engines", "views", "export", "demo"},
-    "pyarrow": {"sources", "export"},
+    "pyarrow": {"sources", "engines", "export"},
     "pandas": {"pages"},
-    "numpy": {"lines", "pages"},
+    "numpy": {"lines", "engines", "pages"},
     "xlsxwriter": {"excel"},
 }
 """The only rooms that may know a library exists."""

@@ -35,7 +35,7 @@ WIDE = 150
 """From so many columns on, what the optimizer would find costs more than it saves: the square of the columns."""
 
 MANY_ROWS = 4_000_000
-"""From so many rows on, those of both files together, what is put aside goes to a file."""
+"""From so many rows on, those of both files together, what was compared waits in a file to be sorted."""
 
 
 def _extract(text: str, pattern: str, group: int) -> str:
@@ -247,7 +247,7 @@ def _compare(run: Run, rows_file: Path) -> Summary:
     run.clock.stage("matching rows")
     matching = match_rows(run)
     run.clock.stage("comparing cells")
-    compared = _put_aside(run, run.sql.compared_rows())
+    compared = _compared(run)
     run.sql.whole_keys = _whole_keys(run)
     run.execute("DROP TABLE old_left; DROP TABLE new_left")
     run.clock.stage("sorting the result")
@@ -257,13 +257,17 @@ def _compare(run: Run, rows_file: Path) -> Summary:
     return summarize(run, matching, compared, rows_file)
 
 
-def _put_aside(run: Run, query: str) -> str:
-    """Keep what a query answers about all rows that are left: as a table, or as a file if they are many; as SQL to read it."""
-    if sum(run.number(f"SELECT count(*) FROM {side}_left") for side in SIDES) <= MANY_ROWS:
-        run.execute(f"CREATE TEMP TABLE compared AS {query}")
+def _compared(run: Run) -> str:
+    """SQL for all rows that are left, each beside its partner: a table, or a file if they are many."""
+    left = sum(run.number(f"SELECT count(*) FROM {side}_left") for side in SIDES)
+    if not left:
+        run.execute(f"CREATE TEMP TABLE compared ({', '.join(f'{name} VARCHAR' for name in run.sql.compared_columns())})")
+        return "compared"
+    if left <= MANY_ROWS:
+        run.execute(f"CREATE TEMP TABLE compared AS {run.sql.compared_rows()}")
         return "compared"
     file = run.sql.bind(str(run.work / "compared.parquet"))
-    run.execute(f"COPY ({query}) TO {file} (FORMAT parquet, COMPRESSION lz4_raw)")
+    run.execute(f"COPY ({run.sql.compared_rows()}) TO {file} (FORMAT parquet, COMPRESSION lz4_raw)")
     return f"read_parquet({file})"
 
 

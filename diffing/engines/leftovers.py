@@ -175,9 +175,20 @@ def _cancel_rows(run: Run) -> None:
     """Cancel rows with the same text in all cells of the plan."""
     names = run.cell_names()
     row_hash = _hash(names)
-    _find_surplus(run, {side: f"SELECT {row_hash} AS h FROM ({cells(run, side)})" for side in SIDES})
+    rows = {side: _read_once(run, side) for side in SIDES}
+    _find_surplus(run, {side: f"SELECT {row_hash} AS h FROM ({rows[side]})" for side in SIDES})
     for side in SIDES:
-        _create(run, side, _without_partner(run, side, cells(run, side), names))
+        _create(run, side, _without_partner(run, side, rows[side], names))
+        run.execute(f"DROP TABLE IF EXISTS {side}_cells")
+
+
+def _read_once(run: Run, side: str) -> str:
+    """SQL for the cells of a side, which are put in a table if only few rows are left."""
+    left = run.sides[side].left
+    if left is None:
+        return cells(run, side)
+    run.execute(f"CREATE OR REPLACE TEMP TABLE {side}_cells AS {cells(run, side)}")
+    return f"SELECT * FROM {side}_cells"
 
 
 def _hash(names: Sequence[str]) -> str:

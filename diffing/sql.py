@@ -289,14 +289,23 @@ class Sql:
 
     def number_change(self, old: str, new: str, pair: ColumnPair) -> str:
         """new − old as plain text; an empty cell counts as nothing; NULL if a cell does not read."""
-        a, b = self.normal(old, pair), self.normal(new, pair)
+        a, b = f"({self.normal(old, pair)})", f"({self.normal(new, pair)})"
         fit = f"(({a}) IS NULL OR {self.fits(a)}) AND (({b}) IS NULL OR {self.fits(b)})"
         read = f"(({a}) IS NULL OR {self.is_number(a)}) AND (({b}) IS NULL OR {self.is_number(b)})"
         exact = self.spelling.try_(f"coalesce(TRY_CAST({b} AS {DECIMAL}), 0) - coalesce(TRY_CAST({a} AS {DECIMAL}), 0)")
         rough = self.plain_double(f"coalesce({_as_double(b)}, 0) - coalesce({_as_double(a)}, 0)")
         plain = f"CASE WHEN {fit} THEN rtrim(rtrim(CAST({exact} AS VARCHAR), '0'), '.') END"
-        none = f"CASE WHEN {self.fits(a)} OR {self.is_number(a)} THEN '0' END"
-        return f"CASE WHEN {old} = {new} AND ({a}) IS NOT NULL THEN {none} ELSE coalesce({plain}, CASE WHEN {read} THEN {rough} END) END"
+        unchanged = f"CASE WHEN {self.fits(a)} OR {self.is_number(a)} THEN '0' END"
+        negated = f"CASE WHEN {a} LIKE '-%' THEN ltrim({a}, '-') WHEN {a} = '0' THEN '0' ELSE '-' || {a} END"
+        return (
+            f"CASE WHEN {old} IS NULL AND {self.is_plain(b)} THEN {b} WHEN {new} IS NULL AND {self.is_plain(a)} THEN {negated}"
+            f" WHEN {old} = {new} AND {a} IS NOT NULL THEN {unchanged}"
+            f" ELSE coalesce({plain}, CASE WHEN {read} THEN {rough} END) END"
+        )
+
+    def is_plain(self, text: str) -> str:
+        """Whether a text is a number as a change is written: no `+`, no exponent, no zeros that say nothing."""
+        return self.spelling.matches(text, _quoted(r"0|-?[1-9][0-9]{0,19}(\.[0-9]{0,17}[1-9])?|-?0\.[0-9]{0,17}[1-9]"))
 
     def plain_double(self, double: str) -> str:
         """A double in plain notation, with the digits it is usually written with; NULL if infinite."""

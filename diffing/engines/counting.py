@@ -11,7 +11,7 @@ from typing import Any
 from diffing.engines.advice import why_so_few
 from diffing.engines.matching import MOST_PAIRS, KeyCounts, Matching
 from diffing.engines.run import Run
-from diffing.engines.sums import exact_item, exact_sum, sum_items
+from diffing.engines.sums import exact_plain_item, exact_sum, sum_items
 from diffing.errors import EngineError
 from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair
@@ -114,7 +114,7 @@ def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> st
     long = ", ".join(f"unnest([{', '.join(names)}]) AS {name}" for name, names in lists.items())
     unreadable = _unreadable(run, pair, "x IS NULL" if number else "TRUE")
     changed = " WHERE x IS NULL OR x <> '0'" if number else ""
-    exact = f", {exact_item(run.sql, 'x')} AS d" if number else ""
+    exact = f", {exact_plain_item('x')} AS d" if number else ""
     return f"SELECT i{sums}, {unreadable} FROM (SELECT *{exact} FROM (SELECT {long} FROM read_parquet({file})){changed}) GROUP BY i"
 
 

@@ -7,11 +7,12 @@ import streamlit as st
 from diffing.api import routes
 from diffing.asgi import lifespan, middleware
 from diffing.services import services
+from pages.components.stale import StaleRuns
 
 app = st.App(
     Path(__file__).with_name("pages") / "main.py",
     routes=routes(services),
-    middleware=middleware(services),
+    middleware=middleware(services, StaleRuns),
     lifespan=lifespan,
 )
 

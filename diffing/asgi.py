@@ -57,8 +57,8 @@ _UPLOAD = re.compile(r"/_stcore/upload_file/[^/]+/([^/]+)$")
 _STARTS_WORK = re.compile(rf"{API}diffing/new(/|$)")
 
 
-def middleware(get: GetServices) -> list[Middleware]:
-    """Everything in this file, the outermost first."""
+def middleware(get: GetServices, *inner: Callable[[ASGIApp], ASGIApp]) -> list[Middleware]:
+    """Everything in this file, the outermost first, and what else is given."""
     return [
         Middleware(PromptSocket),
         Middleware(SafeHeaders),
@@ -68,6 +68,7 @@ def middleware(get: GetServices) -> list[Middleware]:
         Middleware(SameOriginGuard),
         Middleware(PlainDownloads),
         Middleware(UploadSpooler, get),
+        *map(Middleware, inner),
     ]
 
 

@@ -47,7 +47,8 @@ def main() -> None:
         return
     heading(metrics)
     if metrics:
-        table(metrics)
+        busy = any(job.state.active for job in services().jobs.list())
+        st.fragment(table, run_every=2.0 if busy else None)(metrics)
         offer_demo(metrics)
     else:
         st.info("There are no metrics yet. Add an entry to the registry, as below.")
@@ -81,7 +82,6 @@ def run_all(ids: list[str]) -> None:
     st.session_state["not_run"], st.session_state["started"] = errors, len(ids) - len(errors)
 
 
-@st.fragment(run_every=2.0)
 def table(metrics: dict[str, Metric]) -> None:
     """The registry, looked at again and again while comparisons run."""
     latest: dict[str, Job] = {}

@@ -75,11 +75,17 @@ def whole(job: Job, result: Result) -> None:
     origin(job)
     remarks(result.summary)
     if result.summary.differing_rows:
-        chart_panel.overview(job, result)
-        chart_panel.where(result)
-        st.subheader("Rows", anchor=False)
-        table.rows(job)
+        evidence(job, result)
     how.compared(job, result)
+
+
+def evidence(job: Job, result: Result) -> None:
+    """Charts above rows; rows are sent first, so that they are painted first."""
+    above = st.container()
+    st.subheader("Rows", anchor=False)
+    table.rows(job)
+    with above:
+        chart_panel.charts_of(job, result)
 
 
 def sentence(job: Job, result: Result) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.testing.v1 import AppTest
 
 from diffing.excel import DoesNotFit, write_xlsx
@@ -15,6 +16,7 @@ from diffing.plan import Choices
 from diffing.services import close_services, services
 from diffing.views import Change, Filter
 from pages.components.fates import in_the_app, with_names
+from pages.components.stale import Runs
 
 PAGES = Path(__file__).parent.parent / "pages"
 OWNER = "o" * 32
@@ -106,6 +108,38 @@ def test_text_from_files_is_never_markup():
     at = shown("result.py", job=str(compared("id,<b>x</b>\n1,a\n", "id,<b>x</b>\n1,<script>1</script>\n").id))
     assert "<b>x</b>" not in words(at)
     assert "&lt;b&gt;x&lt;/b&gt;" in words(at)
+
+
+def test_two_changes_at_once_both_hold():
+    at = shown("result.py", job=str(compared().id))
+    at.text_input(key="search").set_value("4")
+    at.segmented_control(key="columns").set_value("All columns")
+    at.run()
+    assert (at.query_params["find"], at.query_params["columns"]) == ("4", "all")
+
+
+def told(kind: str, *parts: str, finished: int = 0) -> ForwardMsg:
+    """A message to a browser; `parts` are what runs alone, or is drawn."""
+    message = ForwardMsg()
+    if kind == "new_session":
+        message.new_session.name = "main"
+        message.metadata.run.fragment_ids.extend(parts)
+    elif kind == "delta":
+        message.delta.fragment_id = parts[0]
+    elif kind == "script_finished":
+        message.script_finished = finished
+    return message
+
+
+def test_a_browser_hears_nothing_about_parts_of_a_page_that_it_left():
+    runs = Runs()
+    for part in ("table", "rows"):
+        assert all(runs.concerns(each) for each in (told("new_session"), told("delta", part), told("script_finished")))
+    assert runs.concerns(told("new_session", "rows"))
+    assert runs.concerns(told("script_finished", finished=3))
+    assert not runs.concerns(told("new_session", "table"))
+    assert not runs.concerns(told("script_finished", finished=3))
+    assert runs.concerns(told("new_session"))
 
 
 def test_an_unknown_job_is_no_dead_end():

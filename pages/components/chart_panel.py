@@ -21,6 +21,8 @@ from pages.components.table import HASHES, View, narrow
 QUIET = {"displayModeBar": False, "displaylogo": False}
 LABEL_ROOM = 1.3
 """How much wider than the longest bar a chart is, for the number at its end."""
+MOMENT, ROOM = 0.4, 620
+"""Seconds before charts are drawn, and pixels that are kept for them meanwhile."""
 TALLEST = 300
 """Pixels of a chart in a row of charts; a taller one scrolls."""
 
@@ -75,6 +77,24 @@ def _by_value(result: Result, column: str) -> ValueCounts:
 
 
 # --- the charts ----------------------------------------------------------------------------------
+
+
+def charts_of(job: Job, result: Result) -> None:
+    """All charts; at the first visit a moment later than the rest, which a browser that learns to draw them would hold up."""
+    if st.session_state.get("charts_of") == result.folder.name:
+        overview(job, result)
+        where(result)
+    else:
+        _soon(result.folder.name)
+
+
+@st.fragment(run_every=MOMENT)
+def _soon(name: str) -> None:
+    if st.session_state.get("charts_soon") == name:
+        st.session_state["charts_of"] = name
+        st.rerun()
+    st.session_state["charts_soon"] = name
+    st.skeleton(height=ROOM)
 
 
 def overview(job: Job, result: Result) -> None:

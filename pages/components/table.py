@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +35,8 @@ WIDE = 30
 MOST_LETTERS = 90
 LEAST_ROWS = 20
 HEIGHT = 460
+SETTLED = 3.0
+"""Seconds after which every part of a page knows a change of the address."""
 LEFT_TO_RIGHT = "\u200e"
 NONE, CHANGED, ADDED, REMOVED, SIGNED = range(5)
 """What a cell looks like; SIGNED comes on top, for the sign of a row."""
@@ -67,7 +70,7 @@ class View:
     @classmethod
     def now(cls, plan: Plan) -> View:
         """What the address says, as far as this plan has it."""
-        query = st.query_params.to_dict()
+        query = _address()
         shown = query.get("page", "")
         at = int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 9 else 1
         filter, order = Filter.from_query(query).fitting(plan), Order.from_query(query).fitting(plan)
@@ -76,7 +79,19 @@ class View:
 
 def show(view: View) -> None:
     """Make the address say this; the page follows."""
-    st.query_params.from_dict({"job": st.query_params.get("job", ""), **view.to_query()})
+    before, after = st.query_params.to_dict(), {"job": st.query_params.get("job", ""), **view.to_query()}
+    st.session_state["moved"] = (before, after, time.monotonic())
+    st.query_params.from_dict(after)
+
+
+def _address() -> dict[str, str]:
+    """What the address says. A part of the page that asked just before it changed still brings the one before."""
+    query = st.query_params.to_dict()
+    before, after, when = st.session_state.get("moved", (query, query, 0.0))
+    if query != before or query == after or time.monotonic() - when > SETTLED:
+        return query
+    st.query_params.from_dict(after)
+    return dict(after)
 
 
 def narrow(view: View, by: Filter) -> None:
@@ -131,7 +146,7 @@ def _filters(result: Result, view: View, fates: Mapping[Change, int]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="filters"):
         _fate_pills(result, view, fates)
         _changed_columns(result, view)
-        _search(view)
+        _search(result.plan, view)
         with st.popover("+ Condition", width="content"):
             _new_condition(result.plan, view)
         if result.summary.columns and any(each.type is ColumnType.NUMBER for each in result.plan.columns):
@@ -149,10 +164,17 @@ def _bind(key: str, value: object) -> str:
     return key
 
 
-def _change(view: View, key: str, part: str) -> None:
-    """Take a widget's value into the filter."""
-    value = st.session_state[key]
-    show(replace(view, filter=replace(view.filter, **{part: value if isinstance(value, str) else tuple(value)}), number=1))
+def _turn(plan: Plan, **parts: Any) -> None:
+    """Change parts of what is shown now; the rest stays, also what another widget changed just before."""
+    view = View.now(plan)
+    turned = replace(view, **parts)
+    if turned != view:
+        show(turned if "number" in parts else replace(turned, number=1))
+
+
+def _filter_by(plan: Plan, **parts: Any) -> None:
+    """Change parts of the filter."""
+    _turn(plan, filter=replace(View.now(plan).filter, **parts))
 
 
 def _fate_pills(result: Result, view: View, fates: Mapping[Change, int]) -> None:
@@ -165,7 +187,7 @@ def _fate_pills(result: Result, view: View, fates: Mapping[Change, int]) -> None
         selection_mode="multi",
         format_func=lambda name: plain(f"{SIGNS[shown[name]]} {fates[shown[name]]:,} {name}"),
         key=_bind("fates", [str(each) for each in view.filter.changes]),
-        on_change=lambda: show(replace(view, filter=replace(view.filter, changes=_picked("fates")), number=1)),
+        on_change=lambda: _filter_by(result.plan, changes=_picked("fates")),
         label_visibility="collapsed",
     )
 
@@ -180,20 +202,18 @@ def _changed_columns(result: Result, view: View) -> None:
         "Changed column",
         list(dict.fromkeys([*changed, *view.filter.changed_columns])),
         key=_bind("changed", list(view.filter.changed_columns)),
-        on_change=_change,
-        args=(view, "changed", "changed_columns"),
+        on_change=lambda: _filter_by(result.plan, changed_columns=tuple(st.session_state["changed"])),
         placeholder="Changed column",
         label_visibility="collapsed",
         width=220,
     )
 
 
-def _search(view: View) -> None:
+def _search(plan: Plan, view: View) -> None:
     st.text_input(
         "Search all cells",
         key=_bind("search", view.filter.search),
-        on_change=_change,
-        args=(view, "search", "search"),
+        on_change=lambda: _filter_by(plan, search=st.session_state["search"]),
         placeholder="Search all cells",
         label_visibility="collapsed",
         width=200,
@@ -287,7 +307,7 @@ def _bar(job: Job, result: Result, view: View, total: int) -> None:
         st.markdown(f"**{number(total)}**", width="content")
         st.space("stretch")
         _sort(result.plan, view)
-        _columns_switch(view)
+        _columns_switch(result.plan, view)
         downloads.filtered(job, view.filter, total)
 
 
@@ -299,7 +319,7 @@ def _sort(plan: Plan, view: View) -> None:
         list(orders),
         format_func=words.__getitem__,
         key=_bind("sort", view.order),
-        on_change=lambda: show(replace(view, order=st.session_state["sort"], number=1)),
+        on_change=lambda: _turn(plan, order=st.session_state["sort"]),
         label_visibility="collapsed",
         width=250,
     )
@@ -325,12 +345,12 @@ def _order_in_words(order: Order) -> str:
             return f"{name}, {'descending' if order.descending else 'ascending'}"
 
 
-def _columns_switch(view: View) -> None:
+def _columns_switch(plan: Plan, view: View) -> None:
     st.segmented_control(
         "Columns",
         ["Changed columns", "All columns"],
         key=_bind("columns", "All columns" if view.every_column else "Changed columns"),
-        on_change=lambda: show(replace(view, every_column=st.session_state["columns"] == "All columns")),
+        on_change=lambda: _turn(plan, every_column=st.session_state["columns"] == "All columns", number=view.number),
         required=True,
         label_visibility="collapsed",
     )
@@ -356,7 +376,7 @@ def _grid(result: Result, view: View, total: int) -> None:
         column_config=_config(frame, shown, result.plan),
         alt=f"Rows that differ, before and after: {number(len(frame))} of {total:,}.",
     )
-    _pager(view, at, pages, size, total)
+    _pager(result.plan, view, at, pages, size, total)
     chosen = picked["selection"]["rows"]
     if chosen and chosen[0] < len(shown.rows):
         _open(result, shown.rows[chosen[0]].position)
@@ -489,14 +509,14 @@ def _width(cells: Sequence[str], name: str) -> int:
     return min(max(int(longest * 6.2) + 18, int(len(name) * 7.2) + 24, 50), 380)
 
 
-def _pager(view: View, at: int, pages: int, size: int, total: int) -> None:
+def _pager(plan: Plan, view: View, at: int, pages: int, size: int, total: int) -> None:
     first = (at - 1) * size + 1
     with st.container(horizontal=True, vertical_alignment="center", key="pager"):
         st.caption(f"Rows {first:,}–{min(first + size - 1, total):,} of {total:,}. Select a row to see all its columns.", width="content")
         st.space("stretch")
         if pages > 1:
             key = f"page_{at}_of_{pages}"
-            st.pagination(pages, default=at, key=key, on_change=lambda: show(replace(view, number=st.session_state[key])))
+            st.pagination(pages, default=at, key=key, on_change=lambda: _turn(plan, number=st.session_state[key]))
 
 
 # --- one row -------------------------------------------------------------------------------------

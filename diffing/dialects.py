@@ -7,8 +7,10 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Literal
 
 from diffing.errors import SourceError
@@ -19,6 +21,8 @@ SECOND_CHOICE = ("^", "~", "\x01", ":", " ")
 NO_DELIMITER = "\x1f"
 """Stands for “one column” where a comma would be taken for a delimiter."""
 SAMPLE_RECORDS = 500
+MOST_ABOVE = 30
+"""Records above a table that are looked at, to find where it begins."""
 WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", NO_DELIMITER: "none", "": "none"}
 LINE_ENDS = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 
@@ -100,6 +104,8 @@ def detect_dialect(text: str, encoding: str, choice: DialectChoice) -> CsvDialec
     skip, said = _excel_line(text)
     if choice.skip_rows is not None:
         skip = choice.skip_rows
+    elif choice.header is not False and not skip:
+        skip = _lines_above(text, choice)
     body = _without_lines(text, skip)
     quote = choice.quote if choice.quote is not None else _quote(body)
     delimiter = choice.delimiter or said or _delimiter(body, quote)
@@ -112,27 +118,48 @@ def detect_dialect(text: str, encoding: str, choice: DialectChoice) -> CsvDialec
 
 def parse(text: str, delimiter: str, quote: str, most: int) -> list[list[str]]:
     """The first records of a text (all if `most` is below 0), by Python's own reader; blank lines are left out."""
+    records = (record for _, record in _numbered(text, delimiter, quote) if record)
+    return list(islice(records, most if most >= 0 else None))
+
+
+def _numbered(text: str, delimiter: str, quote: str) -> Iterator[tuple[int, list[str]]]:
+    """Each record of a text, and the number of the line on which it ends."""
     csv.field_size_limit(1 << 30)
     stream = io.StringIO(text.replace("\0", ""), newline="")
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-    found = []
-    try:
-        for record in csv.reader(stream, delimiter=delimiter, quotechar=quote or None, quoting=quoting):
-            if record:
-                found.append(record)
-            if len(found) == most:
-                break
-    except csv.Error:
-        pass  # a sample may end within a record
-    return found
+    reader = csv.reader(stream, delimiter=delimiter, quotechar=quote or None, quoting=quoting)
+    with suppress(csv.Error):  # a sample may end within a record
+        for record in reader:
+            yield reader.line_num, record
 
 
 def _excel_line(text: str) -> tuple[int, str | None]:
-    """Excel's first line `sep=;`: how many lines it takes, and the delimiter it names."""
-    first = text.partition("\n")[0].rstrip("\r")
-    if len(first) == 5 and first.lower().startswith("sep="):
-        return 1, first[4]
-    return 0, None
+    """Excel's first line `sep=;`: how many lines it takes, and the delimiter it names.
+
+    Programs that wrote the file again may have put it in quotes, or empty cells after it.
+    """
+    found = re.match(r'("?)sep=([^\r\n])\1\2*(?=[\r\n]|\Z)', text, re.IGNORECASE)
+    return (1, found[2]) if found else (0, None)
+
+
+def _lines_above(text: str, choice: DialectChoice) -> int:
+    """How many lines stand above the table: titles and notes, of one cell each, over a header that names columns of values."""
+    quote = choice.quote if choice.quote is not None else _quote(text)
+    delimiters = [choice.delimiter] if choice.delimiter else list(FIRST_CHOICE)
+    return max(_header_below(text, each, quote if quote != each else "") for each in delimiters)[1]
+
+
+def _header_below(text: str, delimiter: str, quote: str) -> tuple[int, int]:
+    """How surely a header stands below lines of one cell, and the number of these lines; zeros if none does."""
+    found = ((line, record) for line, record in _numbered(text, delimiter, quote) if record)
+    head = list(islice(found, MOST_ABOVE + 1))
+    above = next((i for i, (_, record) in enumerate(head) if len(record) > 1), 0)
+    if not above:
+        return 0, 0
+    table = [record for _, record in chain(head[above:], islice(found, SAMPLE_RECORDS))]
+    usual = sum(len(record) == len(table[0]) for record in table) >= 0.9 * len(table)
+    sure = _votes(table) if usual else 0
+    return (sure, head[above - 1][0]) if sure > 0 else (0, 0)
 
 
 def _without_lines(text: str, count: int) -> str:
@@ -198,14 +225,24 @@ def looks_like_header(records: Sequence[Sequence[str]]) -> bool:
     """
     if not records:
         return True
-    first, below = records[0], [[row[i] for row in records[1:] if i < len(row) and row[i]] for i in range(len(records[0]))]
-    votes = sum(map(_vote, first, below))
+    first, below = records[0], _columns_below(records)
+    votes = _votes(records)
     if votes:
         return votes > 0
     if 2 * sum(cell in cells for cell, cells in zip(first, below, strict=True) if cell) > len(first):
         return False
     rest = records[1:]
     return not any(_value(cell) for cell in first if cell) or (not rest and not all(_value(cell) for cell in first))
+
+
+def _votes(records: Sequence[Sequence[str]]) -> int:
+    """How surely the first record names the columns; below 0: it is a row."""
+    return sum(map(_vote, records[0], _columns_below(records)))
+
+
+def _columns_below(records: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The cells under each cell of the first record that are not empty."""
+    return [[row[i] for row in records[1:] if i < len(row) and row[i]] for i in range(len(records[0]))]
 
 
 def _vote(cell: str, below: Sequence[str]) -> int:

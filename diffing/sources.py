@@ -348,7 +348,9 @@ def _refuse_appended(source: Source, head: bytes) -> None:
     before = head[: head.index(b"\0")]
     if re.search(rb"[^\r\n]{3,}[\r\n]+.?\Z", before) and not unreadable(before):
         line = len(before.splitlines()) + before.endswith((b"\n", b"\r"))
-        raise SourceError(f"{source.name} goes on in UTF-16 from line {line}, after lines in another encoding.", "Export it again as a whole.")
+        raise SourceError(
+            f"{source.name} goes on in UTF-16 from line {line}, after lines in another encoding.", "Export it again as a whole."
+        )
 
 
 def _is_binary(head: bytes, choice: DialectChoice) -> bool:
@@ -485,9 +487,9 @@ def _names(source: Source) -> tuple[list[str], Source]:
         if above and dialect.header and not names:
             header_line = line + sum(each.lines for each in above[:-1])
             names = header_names(_header_cells(above[-1], source, header_line))
-    if not names:
-        names = position_names(next((each.cells for each in records if each.raw and not each.reason), 0))
     first_line = line + sum(each.lines for each in above)
+    if not names:
+        names = position_names(_first_width(records, source, first_line))
     return names, replace(source, offset=start + (above[-1].end if above else 0), first_line=first_line)
 
 
@@ -507,12 +509,31 @@ def _up_to_a_row(records: Iterator[Record], *, blank_is_row: bool) -> Iterator[R
             return
 
 
+def _first_width(records: Iterator[Record], source: Source, line: int) -> int:
+    """How many cells the first row has; 0 if there are only blank lines."""
+    bad: tuple[int, Record] | None = None
+    for record in records:
+        if record.raw and not record.reason:
+            return record.cells
+        bad = bad or ((line, record) if record.reason else None)
+        line += record.lines
+    if bad:
+        raise SourceError(
+            f"{source.name} has no line that is a row: line {bad[0]} has {bad[1].reason}: {_shown(bad[1])}.",
+            "Mend it, or check the delimiter (--delimiter) and the quote (--quote).",
+        )
+    return 0
+
+
+def _shown(record: Record) -> str:
+    return repr(record.raw[:80].decode("utf-8", "replace"))
+
+
 def _header_cells(record: Record, source: Source, line: int) -> list[str]:
     reason = record.reason or unreadable(record.raw)
     if reason:
-        shown = record.raw[:80].decode("utf-8", "replace")
         raise SourceError(
-            f"The header of {source.name} (line {line}) has {reason}: {shown!r}.",
+            f"The header of {source.name} (line {line}) has {reason}: {_shown(record)}.",
             "Mend it, or check the quote (--quote), the encoding (--encoding) and where the table starts (--skip-rows).",
         )
     records = parse(record.raw.decode(), source.dialect.delimiter, source.dialect.quote, 1)

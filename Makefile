@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test demo-data bench check format clean
+.PHONY: run test demo-data bench bench-app check format clean
 
 run: $(VENV)/.run demo-data
 	@$(BIN)/python app.py
@@ -16,6 +16,9 @@ demo-data: $(VENV)/.run
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
+
+bench-app: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.app
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

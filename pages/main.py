@@ -23,7 +23,8 @@ CHOSEN = '[data-testid="stButtonGroup"] [data-selected="true"]'
 st.set_page_config(page_title="CSV Diffing", page_icon=str(STATIC / "favicon.png"), layout="wide")
 look = "dark" if st.context.theme.type == "dark" else "light"
 st.logo(str(STATIC / f"logo_{look}.png"), size="large")
-st.html(f"<style>{CHOSEN} * {{color: {st.get_option(f'theme.{look}.linkColor')}}}</style>")
+inks = ", ".join(str(st.get_option(f"theme.{each}.linkColor")) for each in ("light", "dark"))
+st.html(f"<style>{CHOSEN} * {{color: light-dark({inks})}}</style>")
 pages = [
     st.Page(file, title=title, url_path=address, default=not address, visibility=visibility)
     for file, title, address, visibility in MENU

@@ -534,8 +534,8 @@ def _open(result: Result, position: int) -> None:
         st.info("This row is not there any more.")
         return
     plan = result.plan
-    lines = [_detail(pair.name, cells, "key") for pair, cells in zip(plan.key, found.key, strict=True)]
-    lines += [_detail(pair.name, cells, "") for pair, cells in zip(plan.columns, found.cells, strict=True)]
+    lines = [_detail(found.change, pair.name, cells, "key") for pair, cells in zip(plan.key, found.key, strict=True)]
+    lines += [_detail(found.change, pair.name, cells, "") for pair, cells in zip(plan.columns, found.cells, strict=True)]
     differing = sum(cells.code is Cell.DIFFERS for cells in found.cells)
     what = f"{number(differing, 'cell')} changed" if found.change is Change.CHANGED else f"This row was {found.change}"
     heads = "".join(f"<th scope=col>{name}</th>" for name in ("Column", "Old", "New")) + "<th scope=col class=df-number>Change</th>"
@@ -545,15 +545,16 @@ def _open(result: Result, position: int) -> None:
     )
 
 
-def _detail(name: str, cells: CellPair, note: str) -> str:
-    """A line of the table: one column of the row."""
+def _detail(change: Change, name: str, cells: CellPair, note: str) -> str:
+    """A line of the table: one column of the row. Where there is no row there is no cell, not even an empty one."""
     differs, alone = cells.code is Cell.DIFFERS, cells.code is Cell.ALONE
     old = f"background:{tint(Change.REMOVED)}" if differs or (alone and cells.old is not None) else ""
     new = f"background:{tint(Change.ADDED)}" if differs or (alone and cells.new is not None) else ""
     strong = "font-weight:600" if differs else ""
     label = f"{marked(name)}{f' <span class=df-none>· {note}</span>' if note else ''}"
     sides = (
-        f'<td class="df-cell" style="{old}">{marked_cell(cells.old)}</td><td class="df-cell" style="{new}">{marked_cell(cells.new)}</td>'
+        f'<td class="df-cell" style="{old}">{"" if change is Change.ADDED else marked_cell(cells.old)}</td>'
+        f'<td class="df-cell" style="{new}">{"" if change is Change.REMOVED else marked_cell(cells.new)}</td>'
     )
     moved = marked(_signed(cells.change)) if differs or alone else ""
     return f'<tr><td style="{strong}">{label}</td>{sides}<td class="df-number">{moved}</td></tr>'

@@ -20,6 +20,12 @@ bench: $(VENV)/.dev
 bench-app: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.app
 
+# Everything in tests/drills, one after the other; it takes its time. One of them: python -m tests.drills.dirty
+DRILLS := $(notdir $(basename $(wildcard tests/drills/[a-z]*.py)))
+.PHONY: drill
+drill: $(VENV)/.dev
+	@failed=0; for each in $(DRILLS); do echo "$$each:"; $(BIN)/python -m tests.drills.$$each || failed=1; done; exit $$failed
+
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

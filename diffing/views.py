@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import calendar
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -32,6 +32,7 @@ MOST_VALUES = 30
 """Values that `by_value` names; the rest is counted together."""
 MOST_FACETS = 40
 """Columns that are looked at closely for `facets`."""
+NUMBER_SIGNS = frozenset("0123456789+-.eE")
 MOST_SEARCHES = 8
 """Searches whose rows are remembered, at nine bytes each."""
 FEW_HITS = 10_000
@@ -745,18 +746,19 @@ def _size(column: _Column) -> str:
 # --- filters as SQL ------------------------------------------------------------------------------
 
 
-def _where(sql: Sql, filter: Filter) -> str:
-    return " AND ".join(f"({part})" for part in _parts(sql, filter)) or "TRUE"
+def _where(sql: Sql, filter: Filter, unsearched: Collection[str] = ()) -> str:
+    return " AND ".join(f"({part})" for part in _parts(sql, filter, unsearched)) or "TRUE"
 
 
-def _parts(sql: Sql, filter: Filter) -> Iterator[str]:
+def _parts(sql: Sql, filter: Filter, unsearched: Collection[str]) -> Iterator[str]:
     if filter.changes:
         yield f"change IN ({', '.join(sql.bind(change.value) for change in filter.changes)})"
     if filter.changed_columns:
         columns = (_column(sql.plan, name, "a changed column", compared=True) for name in filter.changed_columns)
         yield " OR ".join(map(_differs, columns))
     if filter.search:
-        yield " OR ".join(_occurs(sql, each, filter.search) for each in _columns(sql.plan).values())
+        searched = (each for name, each in _columns(sql.plan).items() if each.is_key or name not in unsearched)
+        yield " OR ".join(_occurs(sql, each, filter.search) for each in searched) or "FALSE"
     for each in filter.conditions:
         yield _holds(sql, _column(sql.plan, each.column, "a condition"), each)
     yield from _size_parts(sql, filter)
@@ -955,7 +957,7 @@ class _Question:
     """A statement about the rows of a result, with its bound values."""
 
     def __init__(self, result: Result) -> None:
-        self.path = result.rows_file.resolve()
+        self.path, self.summary = result.rows_file.resolve(), result.summary
         self.sql = Sql(result.plan, DUCKDB)
         self.bind = self.sql.bind
 
@@ -969,7 +971,15 @@ class _Question:
         return f"read_parquet({self.file}, file_row_number = true)"
 
     def where(self, filter: Filter) -> str:
-        return _where(self.sql, filter)
+        return _where(self.sql, filter, self.unsearched(filter.search))
+
+    def unsearched(self, text: str) -> set[str]:
+        """Columns of which every cell reads as a number, if the text has what no number has."""
+        if set(text) <= NUMBER_SIGNS:
+            return set()
+        pairs = zip(self.sql.plan.columns, self.summary.columns, strict=True)
+        numbers = ((pair, each) for pair, each in pairs if pair.type is ColumnType.NUMBER and not each.unreadable)
+        return {pair.name for pair, _ in numbers if not (pair.ignore_space or pair.nulls)}
 
     def pairs(self, column: _Column, filter: Filter) -> str:
         """SQL that counts rows by fate, old cell `o` and new cell `n`."""

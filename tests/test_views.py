@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from diffing import views
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import ColumnNotFound, EngineError, PlanError
+from diffing.grammar import ColumnType
 from diffing.plan import Choices, make_plan
 from diffing.result import Cell, Change, Result
 from diffing.sources import open_source
@@ -669,3 +670,14 @@ def test_a_search_finds_the_same_whether_it_is_remembered_or_not(tmp_path: Path,
             assert sorted(found) == wanted
             assert sum(views.count(result, Filter(search=search)).values()) == len(wanted)
         assert views.positions(result, Filter(search=search), order, number=2, size=3) == found[3:6]
+
+
+def test_a_search_for_words_finds_them_among_numbers_too(tmp_path: Path):
+    rows = [[str(i), "n/a" if i == 7 else str(i * 2), "x"] for i in range(100)]
+    changed = [[*row[:2], "y"] for row in rows if int(row[0]) % 7 == 0]
+    new = [row for row in rows if int(row[0]) % 7] + changed
+    result = compared(tmp_path, [["id", "n", "t"], *rows], [["id", "n", "t"], *new], key=("id",))
+    assert result.plan.columns[0].type is ColumnType.NUMBER
+    for search in ("N/A", "x", "14", "e", "8"):
+        wanted = [row for row in changed if any(search.lower() in cell for cell in (*row, "x"))]
+        assert sum(views.count(result, Filter(search=search)).values()) == len(wanted)

@@ -39,6 +39,11 @@ class Marks:
     columns: int
 
 
+def is_even(data: bytes, byte: int) -> bool:
+    """Whether a byte occurs an even number of times."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte)) % 2 == 0
+
+
 def regular_records(chunk: bytes, marks: Marks, *, crlf: bool) -> Block | None:
     """The records of a chunk that ends with a line end; None if they are not plainly regular."""
     if b"\0" in chunk:

@@ -350,5 +350,7 @@ def _notes(plan: Plan) -> Iterable[str]:
         bare = plan.new if plan.old.has_header else plan.old
         yield f"{bare.name} seems to have no header, so columns were paired by position."
     for source, other in ((plan.old, plan.new), (plan.new, plan.old)):
+        if above := source.dialect.skip_rows:
+            yield f"{above:,} {'line' if above == 1 else 'lines'} above the table of {source.name} left out."
         if source.size == 0:
             yield f"{source.name} is empty: a table of no rows with the columns of {other.name}."

@@ -64,15 +64,19 @@ def _read(kind: Any, data: Any) -> Any:
     if is_dataclass(kind):
         hints = _hints(cast(type, kind))
         return cast(Any, kind)(**{name: _read(hints[name], each) for name, each in data.items()})
-    return kind(data) if kind is Path or (isinstance(kind, type) and issubclass(kind, StrEnum)) else data
+    if kind is Path or (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        return kind(data)
+    if isinstance(kind, type) and not isinstance(data, (int, float) if kind is float else kind):
+        raise TypeError(f"{data!r} is no {kind.__name__}")
+    return data
 
 
 def _chosen(kinds: tuple[Any, ...], data: Any) -> Any:
     """Which of several types the data are of: none, a list, or the one that is left."""
-    if data is None:
+    if data is None and type(None) in kinds:
         return type(None)
     many = [kind for kind in kinds if get_origin(kind) is tuple]
-    if isinstance(data, list):
+    if isinstance(data, list) and many:
         return many[0]
     left = [kind for kind in kinds if kind is not type(None) and kind not in many]
     return next((kind for kind in left if type(data) is kind), left[0])

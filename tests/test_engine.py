@@ -172,6 +172,15 @@ def test_a_tolerance_of_a_user_replaces_the_default_and_zero_is_exact(tmp_path):
     assert compare_texts(*texts, tmp_path, key=("k",), tolerances={"v": Tolerance()}).changed_cells == {"v": 2}
 
 
+# --- notes ---------------------------------------------------------------------------------------
+
+
+def test_lines_left_out_above_a_table_are_told(tmp_path):
+    found = compare_texts("Report of sales\n\nid,v\n1,2\n2,3\n", "id,v\n1,2\n2,4\n", tmp_path, key=("id",))
+    assert found.fates == {"added": 0, "removed": 0, "changed": 1, "unchanged": 1}
+    assert "1 line above the table of old.csv left out." in found.summary.notes
+
+
 # --- metrics -------------------------------------------------------------------------------------
 
 

@@ -97,6 +97,20 @@ def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
         plan_from_json({**plan_to_json(plan_of(tmp_path)), "version": 0})
 
 
+@pytest.mark.parametrize("damage", [[], 7, {"a": 1}])
+def test_a_plan_with_a_value_of_another_kind_is_refused(damage: object, tmp_path: Path) -> None:
+    stored = json.loads(json.dumps(plan_to_json(plan_of(tmp_path))))
+    stored["plan"]["old"]["compression"] = damage
+    with pytest.raises(StoreError):
+        plan_from_json(stored)
+
+
+@pytest.mark.parametrize("choices", [{"key": [None]}, {"nulls": [False]}, {"ignore_case": None}])
+def test_choices_of_another_kind_are_refused(choices: dict[str, object]) -> None:
+    with pytest.raises(StoreError):
+        from_plain(Choices, choices)
+
+
 def test_a_comparison_that_fails_leaves_nothing(store: Store, tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
 

@@ -21,6 +21,11 @@ NUMBER = (
 DECIMAL = r"[+-]?(0|[1-9][0-9]{0,19})(\.[0-9]{0,18})?|[+-]?\.[0-9]{1,18}"
 """The numbers that a DECIMAL(38,18) holds exactly: most of them."""
 
+PLAIN_DECIMAL = r"0|-?[1-9][0-9]{0,19}(\.[0-9]{0,17}[1-9])?|-?0\.[0-9]{0,17}[1-9]"
+"""Of these, those written as changes are: no `+`, no exponent, no zeros that say nothing."""
+PLAIN_INTEGER = "0|-?[1-9][0-9]{0,17}"
+"""Whole numbers of 64 bits, each with its only spelling."""
+
 INTEGER = r"[+-]?(0|[1-9][0-9]*)"
 WHOLE_DECIMAL = r"[+-]?(0|[1-9][0-9]*)\.0*"
 """A decimal whose fraction is zero, as `1.0`: what a float column makes of integers."""

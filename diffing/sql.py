@@ -13,7 +13,7 @@ Tables that the fragments read (`i` counts `plan.pairs`, key first):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,8 +62,6 @@ class Sql:
     plan: Plan
     spelling: Spelling
     params: dict[str, Any] = field(default_factory=dict)
-    whole_keys: frozenset[str] = frozenset()
-    """Key columns in which all cells of differing rows are known to be empty or plain whole numbers."""
 
     def bind(self, value: Any) -> str:
         """A parameter that stands for the value."""
@@ -290,8 +288,8 @@ class Sql:
     def number_change(self, old: str, new: str, pair: ColumnPair) -> str:
         """new − old as plain text; an empty cell counts as nothing; NULL if a cell does not read."""
         a, b = f"({self.normal(old, pair)})", f"({self.normal(new, pair)})"
-        fit = f"(({a}) IS NULL OR {self.fits(a)}) AND (({b}) IS NULL OR {self.fits(b)})"
-        read = f"(({a}) IS NULL OR {self.is_number(a)}) AND (({b}) IS NULL OR {self.is_number(b)})"
+        fit = f"({a} IS NULL OR {self.fits(a)}) AND ({b} IS NULL OR {self.fits(b)})"
+        read = f"({a} IS NULL OR {self.is_number(a)}) AND ({b} IS NULL OR {self.is_number(b)})"
         exact = self.spelling.try_(f"coalesce(TRY_CAST({b} AS {DECIMAL}), 0) - coalesce(TRY_CAST({a} AS {DECIMAL}), 0)")
         rough = self.plain_double(f"coalesce({_as_double(b)}, 0) - coalesce({_as_double(a)}, 0)")
         plain = f"CASE WHEN {fit} THEN rtrim(rtrim(CAST({exact} AS VARCHAR), '0'), '.') END"
@@ -305,7 +303,7 @@ class Sql:
 
     def is_plain(self, text: str) -> str:
         """Whether a text is a number as a change is written: no `+`, no exponent, no zeros that say nothing."""
-        return self.spelling.matches(text, _quoted(r"0|-?[1-9][0-9]{0,19}(\.[0-9]{0,17}[1-9])?|-?0\.[0-9]{0,17}[1-9]"))
+        return self.spelling.matches(text, _quoted(grammar.PLAIN_DECIMAL))
 
     def plain_double(self, double: str) -> str:
         """A double in plain notation, with the digits it is usually written with; NULL if infinite."""
@@ -327,15 +325,16 @@ class Sql:
         """Order by cells as UTF-8 bytes, empty first."""
         return ", ".join(f"{name} ASC NULLS FIRST" for name in names)
 
-    def key_order(self, cells: Sequence[str]) -> str:
+    def key_order(self, cells: Sequence[str], whole: Collection[str]) -> str:
         """Order by key cells: empty first, numbers by value in number columns, else UTF-8 bytes."""
-        return ", ".join(self._cell_order(cell, pair) for cell, pair in zip(cells, self.plan.key, strict=True))
+        return ", ".join(
+            _whole_order(cell) if pair.name in whole else self._cell_order(cell, pair)
+            for cell, pair in zip(cells, self.plan.key, strict=True)
+        )
 
     def _cell_order(self, cell: str, pair: ColumnPair) -> str:
         if pair.type is not ColumnType.NUMBER:
             return f"{cell} ASC NULLS FIRST"
-        if pair.name in self.whole_keys:
-            return f"TRY_CAST({cell} AS BIGINT) ASC NULLS FIRST"
         reads = self.is_number(cell)
         number = f"CASE WHEN {reads} THEN TRY_CAST({cell} AS DOUBLE) END"
         exact = (
@@ -343,9 +342,9 @@ class Sql:
         )
         return f"{cell} IS NOT NULL, {number} ASC NULLS LAST, {' NULLS LAST, '.join(exact)} NULLS LAST, {cell} ASC NULLS FIRST"
 
-    def whole_numbers(self, side: str) -> list[str]:
-        """Per key column: whether all cells of the rows left on a side are empty or plain whole numbers, as they order most easily."""
-        plain = _quoted("0|-?[1-9][0-9]{0,17}")
+    def whole_numbers(self) -> list[str]:
+        """Per key column: whether all its cells are empty or plain whole numbers, which are ordered most easily."""
+        plain = _quoted(grammar.PLAIN_INTEGER)
         candidates = (pair.type is ColumnType.NUMBER and not self.has_form(pair) for pair in self.plan.key)
         all_match = (
             f"coalesce(bool_and({self.spelling.matches(f'p{i}', plain)} OR p{i} IS NULL), TRUE)" for i in range(len(self.plan.key))
@@ -419,11 +418,14 @@ class Sql:
     def change_columns(self) -> list[str]:
         return [f"c{i}_change" for i, pair in enumerate(self.plan.columns) if pair.type is ColumnType.NUMBER]
 
-    def output_rows(self, compared: str, *, repeated: bool) -> str:
-        """The differing rows of `compared` in output order. Without repeated keys the key alone orders them."""
+    def output_rows(self, compared: str, *, repeated: bool, whole: Collection[str] = ()) -> str:
+        """The differing rows of `compared` in output order. Without repeated keys the key alone orders them.
+
+        `whole` names key columns for which `whole_numbers` holds.
+        """
         names = ["change", "codes", *self.key_columns(), *self.cell_columns(), *self.change_columns()]
         keys = [f"m{i}" if self.has_form(p) else f"coalesce(k{i}_old, k{i}_new)" for i, p in enumerate(self.plan.key)]
-        order = [self.key_order(keys)] if keys else []
+        order = [self.key_order(keys, whole)] if keys else []
         if repeated or not keys:
             cells = self.key_columns() + self.cell_columns()
             order += ["change", *(self.text_order(n for n in cells if n.endswith(side)) for side in ("old", "new"))]
@@ -431,6 +433,10 @@ class Sql:
             f"SELECT {', '.join(names)} FROM {compared} WHERE change <> '{Change.UNCHANGED}'"
             f" ORDER BY {', '.join(each for each in order if each)}"
         )
+
+
+def _whole_order(cell: str) -> str:
+    return f"TRY_CAST({cell} AS BIGINT) ASC NULLS FIRST"
 
 
 def _if_shown(cell: str) -> str:

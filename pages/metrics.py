@@ -11,7 +11,7 @@ from diffing.jobs import Job, JobState, demo_folder
 from diffing.metrics import Metric
 from diffing.services import services
 from diffing.store import ResultGone, in_words
-from pages.components import files
+from pages.components import files, progress
 from pages.components.fates import number, plain
 from pages.components.files_finding import shown_error
 from pages.components.rules_columns import listed
@@ -25,7 +25,6 @@ STATES = {
     JobState.CANCELLED: "cancelled",
     JobState.INTERRUPTED: "interrupted",
 }
-AGES = [(86_400, "day"), (3_600, "hour"), (60, "minute")]
 EXAMPLE = """[orders]
 title = "Orders"
 description = "Orders per day and shop."
@@ -130,7 +129,7 @@ def _last(metric: Metric, job: Job | None) -> None:
         return
     if st.button(_outcome(job), key=f"last_{metric.id}", type="tertiary", icon=":material/arrow_forward:", icon_position="right"):
         st.switch_page("result.py", query_params={"job": str(job.id)})
-    st.markdown(f":gray[:small[{_ago(job.computed_at or job.submitted)}]]")
+    st.markdown(f":gray[:small[{progress.ago(time.time() - (job.computed_at or job.submitted))}]]")
 
 
 def _outcome(job: Job) -> str:
@@ -142,14 +141,6 @@ def _outcome(job: Job) -> str:
     except (ResultGone, DiffError):
         return "no longer kept"
     return f"{number(rows)} {'differs' if rows == 1 else 'differ'}" if rows else "no row differs"
-
-
-def _ago(then: float) -> str:
-    gone = max(time.time() - then, 0)
-    for seconds, unit in AGES:
-        if gone >= seconds:
-            return f"{number(int(gone // seconds), unit)} ago"
-    return "just now"
 
 
 def _ways_on(metric: Metric) -> None:

@@ -248,10 +248,10 @@ def _compare(run: Run, rows_file: Path) -> Summary:
     matching = match_rows(run)
     run.clock.stage("comparing cells")
     compared = _compared(run)
-    run.sql.whole_keys = _whole_keys(run)
+    whole = _whole_keys(run)
     run.execute("DROP TABLE old_left; DROP TABLE new_left")
     run.clock.stage("sorting the result")
-    rows = run.sql.output_rows(compared, repeated=matching.repeated)
+    rows = run.sql.output_rows(compared, repeated=matching.repeated, whole=whole)
     run.execute(f"COPY ({rows}) TO {run.sql.bind(str(rows_file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)")
     run.clock.stage("counting")
     return summarize(run, matching, compared, rows_file)
@@ -273,5 +273,6 @@ def _compared(run: Run) -> str:
 
 def _whole_keys(run: Run) -> frozenset[str]:
     """The key columns whose cells are empty or plain whole numbers in all rows that are left."""
-    found = [run.execute(f"SELECT {', '.join(run.sql.whole_numbers(side)) or 'FALSE'} FROM {side}_left").fetchone() or () for side in SIDES]
+    items = ", ".join(run.sql.whole_numbers()) or "FALSE"
+    found = [run.execute(f"SELECT {items} FROM {side}_left").fetchone() or () for side in SIDES]
     return frozenset(pair.name for pair, old, new in zip(run.plan.key, *found, strict=False) if old and new)

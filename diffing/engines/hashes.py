@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -56,7 +57,6 @@ class Hashes:
     """Takes the records of one file in, block by block. Without `runs` whole records are hashed, line ends and all."""
 
     def __init__(self, file: Path, buckets: int, marks: Marks, runs: Runs | None) -> None:
-        self.con = duckdb.connect(config={"threads": 1, "enable_external_access": False})  # one thread keeps the order
         self.file = file
         self.marks = marks
         self.runs = runs
@@ -65,6 +65,11 @@ class Hashes:
         self.crlf = False
         self.waiting: list[tuple[bytes, Positions]] = []
         self.waiting_bytes = 0
+
+    @cached_property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """What hashes; made when there is something to hash. One thread keeps the order."""
+        return duckdb.connect(config={"threads": 1, "enable_external_access": False})
 
     def add(self, block: bytes, ends: Positions | None, *, crlf: bool) -> None:
         """Take in regular records; `ends` says where they end, if that is known."""
@@ -78,7 +83,8 @@ class Hashes:
 
     def finish(self) -> None:
         self._hash()
-        self.con.close()
+        if self.rows:
+            self.con.close()
 
     def _hash(self) -> None:
         if not self.waiting:

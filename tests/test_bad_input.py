@@ -6,7 +6,6 @@ import codecs
 import csv
 import gzip
 import io
-import json
 import os
 import resource
 import stat
@@ -24,6 +23,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from diffing.cli import main
+from tests.running import Ran
 
 ROOT = Path(__file__).parent.parent
 FULL = "id,v\n1,a\n2,b\n3,c\n"
@@ -32,19 +32,11 @@ QUICK_SECONDS, LITTLE_MEMORY = 30, 400 << 20
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a run ended. Of a process: how long it took, and the most memory it used, in bytes."""
+class Ended(Ran):
+    """Of a process also: how long it took, and the most memory it used, in bytes."""
 
-    code: int
-    out: str
-    err: str
     seconds: float = 0
     memory: int = 0
-
-    @property
-    def json(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
 
     @property
     def fates(self) -> tuple[int, ...]:
@@ -54,7 +46,7 @@ class Ended:
         found = self.json
         assert found["old_rows"] == found["unchanged"] + found["changed"] + found["removed"]
         assert found["new_rows"] == found["unchanged"] + found["changed"] + found["added"]
-        return tuple(found[fate] for fate in ("added", "removed", "changed", "unchanged"))
+        return super().fates
 
     @property
     def refusal(self) -> str:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from diffing.cli import main
+from tests.running import Ran
 
 ROOT = Path(__file__).parent.parent
 OLD = "id,name,v\n1,a,1.0\n2,b,2\n3,c,3\n"
 NEW = "id,name,v\n1,a,1.00\n2,B,2\n4,d,4\n"
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a run of the command line left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.out)
-        return found
-
-    @property
-    def fates(self) -> tuple[int, ...]:
-        """added, removed, changed, unchanged"""
-        return tuple(self.json[fate] for fate in ("added", "removed", "changed", "unchanged"))
 
 
 class CommandLine:

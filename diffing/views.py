@@ -419,10 +419,9 @@ def positions(result: Result, filter: Filter = Filter(), order: Order = Order(),
     asked = _Question(result)
     few = hits is not None and len(hits) <= FEW_HITS
     where = f"file_row_number IN (SELECT unnest({asked.bind(hits)}::BIGINT[]))" if few else asked.where(filter)
-    found = asked.fetch(
-        f"SELECT file_row_number FROM {asked.rows} WHERE {where}"
-        f" ORDER BY {_ordering(asked.sql, order)} LIMIT {asked.bind(size)} OFFSET {asked.bind(first)}"
-    )
+    # The rows of a file come in its order, and without ORDER BY the scan ends with the last row of the page.
+    ordering = "" if order == Order() else f"ORDER BY {_ordering(asked.sql, order)}"
+    found = asked.fetch(f"SELECT file_row_number FROM {asked.rows} WHERE {where} {ordering} LIMIT {asked.bind(size)} OFFSET {asked.bind(first)}")
     return [position for (position,) in found]
 
 
@@ -746,22 +745,29 @@ def _size(column: _Column) -> str:
 # --- filters as SQL ------------------------------------------------------------------------------
 
 
-def _where(sql: Sql, filter: Filter, unsearched: Collection[str] = ()) -> str:
-    return " AND ".join(f"({part})" for part in _parts(sql, filter, unsearched)) or "TRUE"
+def _where(sql: Sql, filter: Filter, readable: Collection[str] = ()) -> str:
+    """SQL for the filter. `readable`: number columns of which every cell is known to read as a number."""
+    return " AND ".join(f"({part})" for part in _parts(sql, filter, readable)) or "TRUE"
 
 
-def _parts(sql: Sql, filter: Filter, unsearched: Collection[str]) -> Iterator[str]:
+def _parts(sql: Sql, filter: Filter, readable: Collection[str]) -> Iterator[str]:
     if filter.changes:
         yield f"change IN ({', '.join(sql.bind(change.value) for change in filter.changes)})"
     if filter.changed_columns:
         columns = (_column(sql.plan, name, "a changed column", compared=True) for name in filter.changed_columns)
         yield " OR ".join(map(_differs, columns))
     if filter.search:
-        searched = (each for name, each in _columns(sql.plan).items() if each.is_key or name not in unsearched)
+        searched = (each for each in _columns(sql.plan).values() if not _lacks(each, filter.search, readable))
         yield " OR ".join(_occurs(sql, each, filter.search) for each in searched) or "FALSE"
     for each in filter.conditions:
-        yield _holds(sql, _column(sql.plan, each.column, "a condition"), each)
+        yield _holds(sql, _column(sql.plan, each.column, "a condition"), each, readable)
     yield from _size_parts(sql, filter)
+
+
+def _lacks(column: _Column, text: str, readable: Collection[str]) -> bool:
+    """Whether a text has what no cell of a column has: it holds only numbers, as they are written."""
+    pair = column.pair
+    return pair.name in readable and not (pair.ignore_space or pair.nulls) and not set(text) <= NUMBER_SIGNS
 
 
 def _size_parts(sql: Sql, filter: Filter) -> Iterator[str]:
@@ -780,12 +786,17 @@ def _differs(column: _Column) -> str:
     return f"substr(codes, {column.at + 1}, 1) = '{Cell.DIFFERS}'"
 
 
+def _differs_as_text(column: _Column) -> str:
+    """Whether the old cell is another text than the new one; otherwise it need not be read."""
+    return f"codes[{column.at + 1}] <> '{Cell.SAME_TEXT}'"
+
+
 def _occurs(sql: Sql, column: _Column, text: str) -> str:
-    """Whether a text occurs in a column; where both cells are one text, the old one need not be read."""
+    """Whether a text occurs in a column."""
     if column.is_key:
         return _contains(sql, column.cells, text)
     old, new = column.cells
-    return f"{_contains(sql, [new], text)} OR (codes[{column.at + 1}] <> '{Cell.SAME_TEXT}' AND {_contains(sql, [old], text)})"
+    return f"{_contains(sql, [new], text)} OR ({_differs_as_text(column)} AND {_contains(sql, [old], text)})"
 
 
 def _contains(sql: Sql, cells: Iterable[str], text: str) -> str:
@@ -807,7 +818,7 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _holds(sql: Sql, column: _Column, condition: Condition) -> str:
+def _holds(sql: Sql, column: _Column, condition: Condition, readable: Collection[str]) -> str:
     match condition.test:
         case Test.EQUALS:
             values = ", ".join(map(sql.bind, condition.values))
@@ -815,7 +826,10 @@ def _holds(sql: Sql, column: _Column, condition: Condition) -> str:
         case Test.CONTAINS:
             return " OR ".join(_contains(sql, column.cells, value) for value in condition.values)
         case Test.BETWEEN:
-            return " OR ".join(f"({test})" for test in _between(sql, column, *condition.values))
+            old, *new = (f"({test})" for test in _between(sql, column, *condition.values, readable=readable))
+            if new and not column.is_key and column.pair.old_format == column.pair.new_format:
+                return f"{new[0]} OR ({_differs_as_text(column)} AND {old})"
+            return " OR ".join([old, *new])
         case Test.NULL:
             return _is_null(column)
         case Test.NOT_NULL:
@@ -829,14 +843,14 @@ def _is_null(column: _Column) -> str:
     return f"({old} IS NULL AND change <> '{Change.ADDED}') OR ({new} IS NULL AND change <> '{Change.REMOVED}')"
 
 
-def _between(sql: Sql, column: _Column, low: str, high: str) -> Iterator[str]:
+def _between(sql: Sql, column: _Column, low: str, high: str, *, readable: Collection[str]) -> Iterator[str]:
     """One test per cell."""
     pair = column.pair
     for cell, format_ in zip(column.cells, (pair.old_format, pair.new_format), strict=False):
         if pair.type is ColumnType.NUMBER:
             number = sql.normal(cell, pair)
             bounds = _bounds(sql, f"TRY_CAST({number} AS DOUBLE)", low and _number(low), high and _number(high))
-            yield f"{bounds} AND {sql.is_number(number)}"
+            yield bounds if pair.name in readable else f"{bounds} AND {sql.is_number(number)}"
         elif pair.type is ColumnType.DATE:
             first, last = low and _moment(low, time.min), high and _moment(high, time.max)
             near = "TRUE" if format_ else _near(sql, sql.normal(cell, pair), first, last)
@@ -971,15 +985,13 @@ class _Question:
         return f"read_parquet({self.file}, file_row_number = true)"
 
     def where(self, filter: Filter) -> str:
-        return _where(self.sql, filter, self.unsearched(filter.search))
+        return _where(self.sql, filter, self.readable)
 
-    def unsearched(self, text: str) -> set[str]:
-        """Columns of which every cell reads as a number, if the text has what no number has."""
-        if set(text) <= NUMBER_SIGNS:
-            return set()
+    @property
+    def readable(self) -> set[str]:
+        """Compared columns of numbers of which every cell reads as one."""
         pairs = zip(self.sql.plan.columns, self.summary.columns, strict=True)
-        numbers = ((pair, each) for pair, each in pairs if pair.type is ColumnType.NUMBER and not each.unreadable)
-        return {pair.name for pair, _ in numbers if not (pair.ignore_space or pair.nulls)}
+        return {pair.name for pair, each in pairs if pair.type is ColumnType.NUMBER and not each.unreadable}
 
     def pairs(self, column: _Column, filter: Filter) -> str:
         """SQL that counts rows by fate, old cell `o` and new cell `n`."""

@@ -421,7 +421,9 @@ def positions(result: Result, filter: Filter = Filter(), order: Order = Order(),
     where = f"file_row_number IN (SELECT unnest({asked.bind(hits)}::BIGINT[]))" if few else asked.where(filter)
     # The rows of a file come in its order, and without ORDER BY the scan ends with the last row of the page.
     ordering = "" if order == Order() else f"ORDER BY {_ordering(asked.sql, order)}"
-    found = asked.fetch(f"SELECT file_row_number FROM {asked.rows} WHERE {where} {ordering} LIMIT {asked.bind(size)} OFFSET {asked.bind(first)}")
+    found = asked.fetch(
+        f"SELECT file_row_number FROM {asked.rows} WHERE {where} {ordering} LIMIT {asked.bind(size)} OFFSET {asked.bind(first)}"
+    )
     return [position for (position,) in found]
 
 

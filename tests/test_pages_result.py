@@ -13,9 +13,11 @@ from streamlit.testing.v1 import AppTest
 from diffing.excel import DoesNotFit, write_xlsx
 from diffing.jobs import JobState, Question
 from diffing.plan import Choices
+from diffing.result import Cell
 from diffing.services import close_services, services
-from diffing.views import Change, Filter
-from pages.components.fates import in_the_app, with_names
+from diffing.views import CellPair, Change, Filter
+from pages.components import table
+from pages.components.fates import EMPTY, in_the_app, with_names
 from pages.components.stale import Runs
 
 PAGES = Path(__file__).parent.parent / "pages"
@@ -253,3 +255,17 @@ def test_too_many_rows_for_a_workbook_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("diffing.excel.MOST_ROWS", 3)
     with services().jobs.lease(compared()) as lease, pytest.raises(DoesNotFit, match="4 rows are too many"):
         write_xlsx(lease.result, tmp_path / "out.xlsx")
+
+
+@pytest.mark.parametrize(
+    "old, new, shown",
+    [
+        ("short", "shorter", "short → shorter"),
+        (None, "x" * 50, f"{EMPTY} → {'x' * 50}"),
+        ("a" * 60 + "old end", "a" * 60 + "new end", f"…{'a' * 21}old end → …{'a' * 21}new end"),
+        ("word " * 20, "WORD " * 20, f"{('word ' * 6)[:27]}… → {('WORD ' * 6)[:27]}…"),
+        ("a" * 40 + "b" * 40, "a" * 40 + "c" * 40, f"…{'a' * 8}{'b' * 19}… → …{'a' * 8}{'c' * 19}…"),
+    ],
+)
+def test_a_change_of_long_text_shows_both_sides_from_where_they_differ(old, new, shown):
+    assert table._text(CellPair(old, new, Cell.DIFFERS), Change.CHANGED, differs=True) == shown

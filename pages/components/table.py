@@ -33,6 +33,10 @@ WIDE_LETTERS = "\u1100"
 WIDE = 30
 """Columns beyond which a row also says in one cell what changed."""
 MOST_LETTERS = 90
+MOST_IN_CHANGE = 28
+"""Letters of either text of a change, so that the widest column shows both."""
+SAME_BEFORE = 8
+"""Letters that both texts of a change have in common and that are shown before what differs."""
 LEAST_ROWS = 20
 HEIGHT = 460
 SETTLED = 3.0
@@ -459,18 +463,18 @@ def _brief(text: str | None, other: str | None) -> str:
     """A cell in a change: of long text the part where the two begin to differ."""
     if text is None:
         return EMPTY
-    if len(text) <= MOST_LETTERS or other is None:
+    if other is None:
         return _cut(text)
     same = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
-    start = max(0, same - 20)
-    return ("…" if start else "") + _cut(text[start:])
+    start = max(0, min(same - SAME_BEFORE, len(text) - MOST_IN_CHANGE))
+    return ("…" if start else "") + _cut(text[start:], MOST_IN_CHANGE)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int = MOST_LETTERS) -> str:
     """A cell on one line, not too long. The grid draws text that runs from the right beside its cell, unless a mark leads it."""
     line = text.replace("\r\n", "⏎").replace("\n", "⏎").replace("\r", "⏎")
     lead = LEFT_TO_RIGHT if line and bidirectional(line.strip()[:1] or " ") in ("R", "AL") else ""
-    return lead + (line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…")
+    return lead + (line if len(line) <= most else f"{line[: most - 1]}…")
 
 
 def _signed(change: str | None) -> str:

@@ -504,7 +504,7 @@ class Jobs:
     def _live(self, job: Job) -> Job:
         """A job with its progress."""
         run = self._runs.get(job.id)
-        elapsed = (job.finished or time.time()) - job.started if job.started else None
+        elapsed = max((job.finished or time.time()) - job.started, 0.0) if job.started else None  # the clock may go back
         if run is None:
             return replace(job, elapsed=elapsed if job.finished else None, share=float(job.state is JobState.DONE))
         if job.state is JobState.QUEUED:

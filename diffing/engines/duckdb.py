@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -36,6 +37,10 @@ WIDE = 150
 
 MANY_ROWS = 4_000_000
 """From so many rows on, those of both files together, what was compared waits in a file to be sorted."""
+
+
+NO_ROOM = ("No space left", " requested and ")
+"""What errors without a number say of a full disk: Arrow's, and NumPy's."""
 
 
 def _extract(text: str, pattern: str, group: int) -> str:
@@ -183,13 +188,15 @@ def _in_words(plan: Plan) -> Iterator[None]:
         raise EngineError("The comparison was interrupted.", "Start it again.") from error
     except duckdb.Error as error:
         text = str(error)
-        if "No space left" in text:
+        if NO_ROOM[0] in text:
             raise EngineError("The disk is full.", "Free some space, then compare again.") from error
         if any(source.has_changed() for source in (plan.old, plan.new)):
             _refuse_changed(plan)
         raise EngineError(f"The comparison failed: {_first_line(text)}", "If it fails again, please report this message.") from error
     except OSError as error:
-        why = "The disk is full" if error.errno == 28 else f"A file could not be written or read: {error.strerror}"
+        said = error.strerror or _first_line(str(error))
+        full = error.errno == errno.ENOSPC or any(words in said for words in NO_ROOM)
+        why = "The disk is full" if full else f"A file could not be written or read: {said.rstrip('.')}"
         raise EngineError(f"{why}.", "Check the free disk space and the rights to the folder.") from error
 
 

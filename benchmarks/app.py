@@ -172,6 +172,8 @@ class Session:
             answer = ForwardMsg.FromString(await self.socket.recv())
             if answer.WhichOneof("type") == "script_finished":
                 return time.perf_counter() - started
+            if answer.delta.new_element.WhichOneof("type") == "exception":
+                raise RuntimeError(answer.delta.new_element.exception.message)
             if answer.delta.fragment_id:
                 self.fragments[answer.delta.fragment_id] = self.fragments.get(answer.delta.fragment_id, 0) + 1
 

@@ -93,11 +93,11 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
         server.stop()
 
 
-def answer(server: Server, path: str, method: str = "GET", timeout: float = 120) -> tuple[int, bytes]:
+def answer(server: Server, path: str, method: str = "GET", *, body: bytes | None = None, kind: str = "text/plain") -> tuple[int, bytes]:
     """Status and body of what the API answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=timeout)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     try:
-        connection.request(method, f"/api/diffing/{path}")
+        connection.request(method, f"/api/diffing/{path}", body, {"content-type": kind} if body else {})
         said = connection.getresponse()
         return said.status, said.read()
     finally:
@@ -107,6 +107,15 @@ def answer(server: Server, path: str, method: str = "GET", timeout: float = 120)
 def asked(server: Server, path: str, method: str = "GET") -> Any:
     """The JSON that the API answers."""
     return json.loads(answer(server, path, method)[1])
+
+
+def form(files: dict[str, Path], **fields: str) -> tuple[bytes, str]:
+    """A form with files, and its content type."""
+    edge = "edge-of-a-part"
+    parts = [f'name="{name}"\r\n\r\n{value}'.encode() for name, value in fields.items()]
+    parts += [f'name="{name}"; filename="{file.name}"\r\n\r\n'.encode() + file.read_bytes() for name, file in files.items()]
+    body = b"".join(f"--{edge}\r\ncontent-disposition: form-data; ".encode() + part + b"\r\n" for part in parts)
+    return body + f"--{edge}--\r\n".encode(), f"multipart/form-data; boundary={edge}"
 
 
 def start(server: Server, metric: str) -> int:

@@ -61,7 +61,7 @@ def killed(folder: Path, times: int = 20) -> Found:
     server = Server(folder)
     diffed(server, "orders")
     for i in range(times):
-        _touch(folder / "orders_new.csv", i + 1)
+        touch(folder / "orders_new.csv", i + 1)
         job = start(server, "orders")
         time.sleep(RANDOM.uniform(0, 1.3))
         now = state(server, job)
@@ -91,10 +91,10 @@ def _pair(folder: Path, name: str) -> str:
     table(folder / f"{name}_old.csv", ROWS)
     table(folder / f"{name}_new.csv", ROWS, 1)
     registry(folder, [name])
-    return _by_command(folder / f"{name}_old.csv", folder / f"{name}_new.csv")
+    return by_command(folder / f"{name}_old.csv", folder / f"{name}_new.csv")
 
 
-def _by_command(old: Path, new: Path) -> str:
+def by_command(old: Path, new: Path) -> str:
     """The digest of the CSV that the command line makes."""
     out = old.with_name("expected.csv")
     command = [sys.executable, "-m", "diffing", str(old), str(new), "--key", "id", "-o", str(out)]
@@ -106,7 +106,7 @@ def _by_command(old: Path, new: Path) -> str:
     return found
 
 
-def _touch(file: Path, i: int) -> None:
+def touch(file: Path, i: int) -> None:
     """Give a file another time, so that it is compared anew."""
     os.utime(file, (1_700_000_000 + i, 1_700_000_000 + i))
 
@@ -131,7 +131,7 @@ def full_disk(folder: Path) -> Found:
         table(folder / "all_old.csv", ROWS)
         table(folder / "all_new.csv", ROWS, 1, every=1)
         registry(folder, ["orders", "few", "all"])
-        few = _by_command(folder / "few_old.csv", folder / "few_new.csv")
+        few = by_command(folder / "few_old.csv", folder / "few_new.csv")
         with serving(folder, DIFFING_HOME=str(disk / "store"), DIFFING_MEMORY_LIMIT="200MB") as server:
             scenes: dict[str, Callable[[], str]] = {
                 "upload": lambda: _upload(server, folder / "all_old.csv", folder / "all_new.csv"),
@@ -143,7 +143,7 @@ def full_disk(folder: Path) -> Found:
                 said.append(f"{name}: {scene()}")
                 if "Traceback" in said[-1] or str(folder) in said[-1] or "None" in said[-1]:
                     wrong.append(said[-1])
-                _touch(folder / "few_new.csv", i + 1)
+                touch(folder / "few_new.csv", i + 1)
                 if (found := diffed(server, "few")) != few:
                     wrong.append(f"after {name}, a small comparison gives {found}")
                 settled(server, start(server, "few"))
@@ -207,7 +207,7 @@ def changed_files(folder: Path, times: int = 40) -> Found:
         for i in range(times):
             name = list(ways)[i % len(ways)]
             shutil.copy(kept, new)
-            _touch(new, i + 1)
+            touch(new, i + 1)
             job = start(server, "orders")
             time.sleep(RANDOM.uniform(0, 0.9))
             ways[name](new)
@@ -217,7 +217,7 @@ def changed_files(folder: Path, times: int = 40) -> Found:
             if now["status"] == "failed" and not (now["error"] and now["hint"]):
                 wrong.append(f"{i}: {name}: {now}")
             if now["status"] == "done":
-                allowed = expected | ({_by_command(old, new)} if new.exists() else set())
+                allowed = expected | ({by_command(old, new)} if new.exists() else set())
                 if digest(answer(server, f"job/{job}")[1]) not in allowed:
                     wrong.append(f"{i}: {name}: a result of neither version")
             wrong += [f"{i}: {name}: left behind: {each}" for each in orphans(folder / "store")]
@@ -319,7 +319,7 @@ def clock_set_back(folder: Path) -> Found:
     with mock.patch("time.time", side_effect=lambda: now() + shift[0]), _jobs(folder) as jobs:
         backs = (1, 60, 3_600, 86_400, 400 * 86_400)
         for i, back in enumerate(backs):
-            _touch(folder / "orders_new.csv", i + 1)
+            touch(folder / "orders_new.csv", i + 1)
             job = jobs.submit_metric("orders")
             time.sleep(0.5)
             shift[0] -= back
@@ -377,13 +377,13 @@ def cancelled(folder: Path, times: int = 200) -> Found:
     wrong, waits, stages = [], [], Counter[str]()
     with _jobs(folder) as jobs:
         for i in range(3):
-            _touch(folder / "orders_new.csv", i)
+            touch(folder / "orders_new.csv", i)
             jobs.wait(jobs.submit_metric("orders").id, totals=True)
         gc.collect()
         before = Used.by(os.getpid())
         names = {thread.name for thread in threading.enumerate()}
         for i in range(times):
-            _touch(folder / "orders_new.csv", 100 + i)
+            touch(folder / "orders_new.csv", 100 + i)
             job = jobs.submit_metric("orders")
             time.sleep(RANDOM.uniform(0, 1.8))
             stages[jobs.get(job.id).stage or "done"] += 1

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from diffing.errors import MetricError
+from diffing.locked import connected
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -273,7 +274,7 @@ def _write_all(folder: Path, demos: Sequence[tuple[_Demo, int]]) -> dict[str, Pl
     import duckdb  # takes a while, and is needed to write only
 
     try:
-        with duckdb.connect() as con:
+        with connected(folders=[folder]) as con:
             con.execute(MACROS)
             planned = {demo.id: _write(con, folder, demo, rows) for demo, rows in demos}
     except duckdb.Error as error:

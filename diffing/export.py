@@ -16,6 +16,7 @@ import duckdb
 from diffing import grammar
 from diffing.errors import EngineError, StoreError
 from diffing.grammar import ColumnType
+from diffing.locked import connected
 from diffing.naming import unique_names
 from diffing.plan import Plan
 from diffing.result import Result
@@ -50,7 +51,7 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
     with _written(path) as part:
         body = part.with_suffix(".body")
         try:
-            with _rows(result) as con:
+            with _rows(result, path.parent) as con:
                 named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
                 con.execute(
                     f"COPY (SELECT {named} FROM read_parquet($rows)) TO $body"
@@ -126,10 +127,10 @@ def differing_rows(result: Result, most: int | None = None) -> Iterator[dict[str
 
 
 @contextmanager
-def _rows(result: Result) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that reads rows in their order."""
+def _rows(result: Result, *folders: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that reads rows in their order, and may write to these folders."""
     try:
-        with duckdb.connect(config={"preserve_insertion_order": True}) as con:
+        with connected(folders=[result.folder, *folders], preserve_insertion_order=True) as con:
             yield con
     except duckdb.Error as error:
         text = str(error)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from diffing.errors import EngineError, SourceError
 from diffing.grammar import DATE, INTEGER, MIDNIGHT, WHOLE_DECIMAL, ColumnType, Shape
+from diffing.locked import connected
 from diffing.plan import Choices, ColumnPair, Plan, make_plan
 from diffing.records import BadLines, check_records
 from diffing.sources import Format, Source, parquet_select, sample_rows
@@ -173,7 +174,7 @@ def suggest_keys(
     if not guesses:
         return []
     try:
-        with _connected(workdir) as con:
+        with _connected(workdir, old, new) as con:
             search = _Search(con, table, sample, guesses, workdir, stage)
             files, weighed = search.tried(QUICK if len(guesses[0]) == 1 else THOROUGH)
             stage("checking the key on the whole files")
@@ -638,21 +639,19 @@ def _likeness(traits: Sequence[_Trait], key: Columns, agree: Mapping[int, float]
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1GiB",
     "preserve_insertion_order": False,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
 }
 
 
 @contextmanager
-def _connected(workdir: Path) -> Iterator[DuckDBPyConnection]:
-    import duckdb
-
+def _connected(workdir: Path, *sources: Source) -> Iterator[DuckDBPyConnection]:
+    """A connection that reads two files, and what lies in the work folder."""
     workdir.mkdir(parents=True, exist_ok=True)
+    files = [path for source in sources for path in (source.path, source.data)]
+    settings = ["TimeZone = 'UTC'", "enable_progress_bar = false"]
     with (
         TemporaryDirectory(dir=workdir, prefix="keys-") as spill,
-        duckdb.connect(config=CONFIG | {"temp_directory": spill}) as con,
+        connected(folders=[workdir], files=files, settings=settings, **CONFIG, temp_directory=spill) as con,
     ):
-        con.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         yield con
 
 
@@ -717,7 +716,7 @@ def matches_by_value(
     if not asked:
         return ()
     fill = BadLines.FILL if bad_lines is BadLines.FILL else BadLines.SKIP
-    with _in_words(), _connected(workdir) as con, TemporaryDirectory(dir=workdir, prefix="keys-") as copies:
+    with _in_words(), _connected(workdir, plan.old, plan.new) as con, TemporaryDirectory(dir=workdir, prefix="keys-") as copies:
         old_misses = _misses(con, plan.old, [(pair.old, plan.old.columns[pair.old].shape) for pair in asked], Path(copies), fill)
         new_misses = _misses(con, plan.new, [(pair.new, plan.new.columns[pair.new].shape) for pair in asked], Path(copies), fill)
     return tuple(pair.name for pair, o, n in zip(asked, old_misses, new_misses, strict=True) if not o and not n)

@@ -21,6 +21,7 @@ from typing import IO, Any, cast
 from diffing.dialects import CsvDialect, DialectChoice, codec_name, detect_dialect, parse
 from diffing.errors import SourceError
 from diffing.grammar import ColumnType, Shape, shape_of, type_of
+from diffing.locked import connected
 from diffing.naming import header_names, position_names
 from diffing.records import MAX_RECORD, Body, Record, RecordReader, unreadable
 
@@ -594,7 +595,7 @@ def _parquet_columns(path: Path, name: str) -> tuple[Column, ...]:
     import duckdb
 
     try:
-        with duckdb.connect() as con:
+        with connected(files=[path]) as con:
             schema = con.execute("SELECT name, num_children FROM parquet_schema($path)", {"path": str(path)}).fetchall()
         names = header_names(list(_top_names(schema)))
         return tuple(describe_columns(names, _parquet_rows(path, len(names))))
@@ -625,18 +626,13 @@ def parquet_text(column: str) -> str:
 
 
 def _parquet_rows(path: Path, width: int) -> list[list[str]]:
-    import duckdb
-
-    with duckdb.connect() as con:
-        con.execute("SET TimeZone = 'UTC'")
+    with connected(files=[path], settings=["TimeZone = 'UTC'"]) as con:
         rows = con.execute(f"{parquet_select('$path', width)} LIMIT {SAMPLE_ROWS}", {"path": str(path)}).fetchall()
     return [[cell or "" for cell in row] for row in rows]
 
 
 def parquet_rows(path: Path) -> int:
     """How many rows a Parquet file says it has."""
-    import duckdb
-
-    with duckdb.connect() as con:
+    with connected(files=[path]) as con:
         found = con.execute("SELECT count(*) FROM read_parquet($path)", {"path": str(path)}).fetchone()
     return int(found[0]) if found else 0

@@ -23,6 +23,7 @@ from diffing import grammar
 from diffing.engines.duckdb import DUCKDB
 from diffing.errors import ColumnNotFound, DiffError, EngineError, PlanError
 from diffing.grammar import ColumnType
+from diffing.locked import connected
 from diffing.plan import ColumnPair, Plan
 from diffing.result import Cell, Change, Result
 from diffing.sql import Sql
@@ -1032,19 +1033,10 @@ class _Question:
 @lru_cache(maxsize=4)
 def _connection(folder: Path) -> duckdb.DuckDBPyConnection:
     """A connection that reaches the results in a folder and nothing else. Use a cursor per question."""
-    con = duckdb.connect(
-        config={
-            "threads": 2,
-            "memory_limit": MEMORY_LIMIT,
-            "temp_directory": "",
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "enable_external_file_cache": False,
-        }
+    return connected(
+        folders=[folder],
+        settings=["TimeZone = 'UTC'", "parquet_metadata_cache = true"],
+        threads=2,
+        memory_limit=MEMORY_LIMIT,
+        enable_external_file_cache=False,
     )
-    for setting in ("TimeZone = 'UTC'", "parquet_metadata_cache = true"):
-        con.execute(f"SET {setting}")
-    con.execute("SET allowed_directories = $folders", {"folders": [f"{folder}/"]})
-    con.execute("SET enable_external_access = false")
-    con.execute("SET lock_configuration = true")
-    return con

@@ -25,7 +25,7 @@ FLOORS = [
     ["plan"],
     ["sources"],
     ["dialects", "records"],
-    ["lines", "naming", "grammar"],
+    ["lines", "naming", "grammar", "locked"],
     ["errors"],
 ]
 """From the top down: a module imports from lower floors, or from its own."""
@@ -35,7 +35,7 @@ OWNERS = {
     "starlette": {"api", "asgi"},
     "plotly": {"charts"},
     "diskcache": {"store", "jobs"},
-    "duckdb": {"sources", "keys", "engines", "views", "export", "demo"},
+    "duckdb": {"locked", "sources", "keys", "engines", "views", "export", "demo"},
     "pyarrow": {"sources", "engines", "export"},
     "pandas": {"pages"},
     "numpy": {"lines", "engines", "pages"},

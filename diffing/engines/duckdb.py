@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +26,7 @@ from diffing.engines.matching import match_rows
 from diffing.engines.run import SIDES, Clock, Run, Side
 from diffing.engines.totals import with_totals
 from diffing.errors import EngineError, SourceError
+from diffing.locked import connected
 from diffing.plan import Plan
 from diffing.records import check_records
 from diffing.result import ROWS_FILE, SUMMARY_FILE, Result, Summary
@@ -112,29 +113,17 @@ class DuckDBEngine:
             "memory_limit": self.memory_limit,
             "temp_directory": str(work),
             "preserve_insertion_order": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
         }
         if self.threads:
             config["threads"] = self.threads
         if self.disk_limit:
             config["max_temp_directory_size"] = self.disk_limit
-        with duckdb.connect(config=config) as con:
-            for setting in ("enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0", "TimeZone = 'UTC'"):
-                con.execute(f"SET {setting}")
-            if len(plan.pairs) > WIDE:
-                con.execute("SET disabled_optimizers = 'common_subexpressions,statistics_propagation'")
-            _lock_down(con, [folder, work], [plan.old.path, plan.new.path, plan.old.data, plan.new.data])
-            with _interruptible(con, watch):
-                yield con
-
-
-def _lock_down(con: duckdb.DuckDBPyConnection, folders: Iterable[Path], files: Iterable[Path]) -> None:
-    """From here on the connection reaches these folders and files, and nothing else."""
-    con.execute("SET allowed_directories = $folders", {"folders": [f"{folder.resolve()}/" for folder in folders]})
-    con.execute("SET allowed_paths = $files", {"files": sorted({str(file) for file in files})})
-    con.execute("SET enable_external_access = false")
-    con.execute("SET lock_configuration = true")
+        settings = ["enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0", "TimeZone = 'UTC'"]
+        if len(plan.pairs) > WIDE:
+            settings.append("disabled_optimizers = 'common_subexpressions,statistics_propagation'")
+        files = [plan.old.path, plan.new.path, plan.old.data, plan.new.data]
+        with connected(folders=[folder, work], files=files, settings=settings, **config) as con, _interruptible(con, watch):
+            yield con
 
 
 def _memory() -> int:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from diffing.lines import Marks, Positions, cell_bounds, record_ends
+from diffing.locked import connected
 
 BATCH = 1 << 24
 """Bytes of records that are hashed at once."""
@@ -69,7 +70,7 @@ class Hashes:
     @cached_property
     def con(self) -> duckdb.DuckDBPyConnection:
         """What hashes; made when there is something to hash. One thread keeps the order."""
-        return duckdb.connect(config={"threads": 1, "enable_external_access": False})
+        return connected(threads=1)
 
     def add(self, block: bytes, ends: Positions | None, *, crlf: bool) -> None:
         """Take in regular records; `ends` says where they end, if that is known."""

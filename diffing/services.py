@@ -101,6 +101,7 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DIFFING_STORE_LIMIT": ("store_limit", _size),
     "DIFFING_STORE_DAYS": ("store_days", _above_zero),
     "DIFFING_UPLOAD_LIMIT": ("upload_limit", _size),
+    "DIFFING_UNPACKED_LIMIT": ("unpacked_limit", _size),
     "DIFFING_UPLOAD_QUOTA": ("upload_quota", _size),
     "DIFFING_UPLOAD_HOURS": ("upload_hours", _above_zero),
     "DIFFING_HOSTS": ("hosts", _names),
@@ -127,6 +128,8 @@ class Settings:
     """Days after which a result that nobody opened, and a job, is forgotten."""
     upload_limit: int = 4 * 10**9
     """Of one file."""
+    unpacked_limit: int = 10 * 10**9
+    """Of one file, without its compression."""
     upload_quota: int = 20 * 10**9
     """Of all files together."""
     upload_hours: float = 24
@@ -193,7 +196,13 @@ class Services:
         home = settings.home
         with ExitStack() as opened:
             opened.enter_context(claimed(home))
-            self.uploads = Uploads(home, limit=settings.upload_limit, quota=settings.upload_quota, hours=settings.upload_hours)
+            self.uploads = Uploads(
+                home,
+                limit=settings.upload_limit,
+                unpacked=settings.unpacked_limit,
+                quota=settings.upload_quota,
+                hours=settings.upload_hours,
+            )
             self.files = Files(home, settings.metrics, self.uploads)
             self.store = Store(home, limit=settings.store_limit, days=settings.store_days)
             opened.callback(self.store.close)

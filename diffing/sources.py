@@ -12,7 +12,7 @@ import stat
 import struct
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -133,6 +133,7 @@ def open_source(
     choice: DialectChoice = DialectChoice(),
     name: str | None = None,
     by_content: bool = False,
+    room: Callable[[int], None] = lambda _: None,
 ) -> Source:
     """Describe a file: find its dialect, columns and types from a sample.
 
@@ -142,6 +143,7 @@ def open_source(
         choice: what the user says about the dialect; the rest is found.
         name: what people call the file; its own name when absent.
         by_content: identify the file by a digest of its bytes, not by path, size and time.
+        room: asked before a converted copy grows by so many bytes; it may raise, then no copy is left.
 
     Raises:
         SourceError: the file is missing, can't be read, or is no table.
@@ -158,7 +160,7 @@ def open_source(
         source = Source(path, name, Format.CSV, CsvDialect(), (), now.st_size, now.st_mtime_ns, digest, None, data, 0, 1)
         if kind == "parquet":
             return replace(source, format=Format.PARQUET, columns=_parquet_columns(data, name))
-        source, encoding = _as_utf8(replace(source, compression=kind), workdir, choice)
+        source, encoding = _as_utf8(replace(source, compression=kind), workdir, choice, room)
         return _with_table(source, encoding, choice)
 
 
@@ -226,22 +228,22 @@ def _sha256(path: Path) -> str:
 # --- plain UTF-8 ---------------------------------------------------------------------------------
 
 
-def _as_utf8(source: Source, workdir: Path, choice: DialectChoice) -> tuple[Source, str]:
+def _as_utf8(source: Source, workdir: Path, choice: DialectChoice, room: Callable[[int], None]) -> tuple[Source, str]:
     """The source with `data` as plain UTF-8, and the encoding it had."""
     if source.compression:
-        source = replace(source, data=_converted(source, workdir, "plain", _unpacked(source)))
+        source = replace(source, data=_converted(source, workdir, "plain", _unpacked(source), room))
     head = _head(source.data, 1 << 16)
     encoding, valid = (codec_name(choice.encoding), False) if choice.encoding else _encoding(source, head)
     if encoding in ("utf-16", "utf-32"):
         marked = _marked(head)
         encoding = marked if marked and marked.startswith(encoding) else f"{encoding}-le"
     if encoding != "utf-8":
-        copy = _converted(source, workdir, encoding, _recoded(source, encoding))
+        copy = _converted(source, workdir, encoding, _recoded(source, encoding), room)
         source, valid = replace(source, data=copy), True
     return replace(source, valid_utf8=valid), encoding
 
 
-def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]) -> Path:
+def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes], room: Callable[[int], None]) -> Path:
     """A copy of the source's data made of `pieces`, in the work folder; made once."""
     told = hashlib.sha256(f"{source.digest}|{source.data.name}|{what}".encode()).hexdigest()[:24]
     target = workdir / f"{told}.csv"
@@ -251,6 +253,7 @@ def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]
     try:
         with part.open("wb") as file:
             for piece in pieces:
+                room(len(piece))
                 _write(file, piece, source.name)
         os.replace(part, target)
     finally:

@@ -45,10 +45,13 @@ _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 class UploadTooLarge(SourceError):
-    """A file beyond the limit."""
+    """A file beyond the limit, as it is or `unpacked`."""
 
-    def __init__(self, name: str, limit: int) -> None:
-        super().__init__(f"{name} is larger than {in_words(limit)}.", "Compress it (.gz or .zst), or raise DIFFING_UPLOAD_LIMIT.")
+    def __init__(self, name: str, limit: int, *, unpacked: bool = False) -> None:
+        if unpacked:
+            super().__init__(f"{name} takes more than {in_words(limit)} when it is unpacked.", "Split it, or raise DIFFING_UNPACKED_LIMIT.")
+        else:
+            super().__init__(f"{name} is larger than {in_words(limit)}.", "Compress it (.gz or .zst), or raise DIFFING_UPLOAD_LIMIT.")
 
 
 class UploadGone(SourceError):
@@ -158,16 +161,21 @@ class Receiving:
 class Uploads:
     """The uploaded files of one server. Safe to use from any thread.
 
-    `limit` (one file) and `quota` (all of them, with converted copies) are in bytes.
+    `limit` (one file), `unpacked` (one file without its compression; None: `quota`) and `quota` (all of
+    them, with converted copies) are in bytes.
     """
 
-    def __init__(self, home: Path, *, limit: int, quota: int, hours: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, home: Path, *, limit: int, quota: int, hours: float, unpacked: int | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         self.folder = home / "uploads"
         self.limit, self.quota, self.hours, self.clock = limit, quota, hours, clock
+        self.unpacked = quota if unpacked is None else unpacked
         self._lock = threading.RLock()
         self._opening = Locks()
         self._sizes: dict[str, int] = {}
-        self._coming: dict[Receiving, int] = {}
+        self._coming: dict[Receiving | str, int] = {}
+        self._too_large: dict[str, UploadTooLarge] = {}
         self._refused: dict[tuple[str, str], DiffError] = {}
         self._held: Counter[str] = Counter()
         self._doomed: set[str] = set()
@@ -218,13 +226,17 @@ class Uploads:
     def _reserve(self, coming: Receiving, more: int) -> None:
         if coming.size + more > self.limit:
             raise UploadTooLarge(coming.name, self.limit)
+        self._grow(coming, coming.name, more)
+
+    def _grow(self, what: Receiving | str, name: str, more: int) -> None:
+        """Count what is written to disk: a file on its way in, or the converted copy of the upload with this id."""
         with self._lock:
             if self.used + more > self.quota:
                 self.sweep()
             if self.used + more > self.quota:
                 hint = "Try again when older uploads are gone, or raise DIFFING_UPLOAD_QUOTA."
-                raise NoRoom(f"There is no room for {coming.name}: uploads take {in_words(self.used)} already.", hint)
-            self._coming[coming] = coming.size + more
+                raise NoRoom(f"There is no room for {name}: uploads take {in_words(self.used)} already.", hint)
+            self._coming[what] = self._coming.get(what, 0) + more
 
     def _refuse(self, coming: Receiving, error: DiffError) -> None:
         with self._lock:
@@ -232,7 +244,7 @@ class Uploads:
             while len(self._refused) > MOST_REFUSED:
                 del self._refused[next(iter(self._refused))]
 
-    def _settle(self, coming: Receiving) -> None:
+    def _settle(self, coming: Receiving | str) -> None:
         with self._lock:
             self._coming.pop(coming, None)
 
@@ -273,15 +285,36 @@ class Uploads:
         """An upload described, by its content and the name people know.
 
         Raises:
-            SourceError: it is no table, or is no longer there.
+            SourceError: it is no table, is too large when it is unpacked, or is no longer there.
+            NoRoom: there is no room for a converted copy.
         """
         work = self.folder / upload.id / WORK
-        with self._opening.of(upload.id):
+        with self._opening.of(upload.id), self._converting(upload) as room:
             if not upload.path.exists():
                 raise UploadGone
             work.mkdir(exist_ok=True)
-            described = open_source(upload.path, workdir=work, choice=choice, name=upload.name)
+            described = open_source(upload.path, workdir=work, choice=choice, name=upload.name, room=room)
         return replace(described, digest=f"sha256:{upload.digest}")
+
+    @contextmanager
+    def _converting(self, upload: Upload) -> Iterator[Callable[[int], None]]:
+        """What is asked before converted copies of an upload grow. Once too large, it is not unpacked again."""
+        if upload.id in self._too_large:
+            raise self._too_large[upload.id].with_traceback(None)
+
+        def grow(more: int) -> None:
+            if self._coming.get(upload.id, 0) + more > self.unpacked:
+                self._too_large[upload.id] = UploadTooLarge(upload.name, self.unpacked, unpacked=True)
+                raise self._too_large[upload.id]
+            self._grow(upload.id, upload.name, more)
+
+        try:
+            yield grow
+        finally:
+            with self._lock:
+                if upload.id in self._coming and upload.id in self._files:
+                    self._sizes[upload.id] = folder_size(self.folder / upload.id)
+                self._settle(upload.id)
 
     def hold(self, ids: Iterable[str]) -> None:
         """Keep files on disk, even if they are removed, until they are released as often."""
@@ -312,7 +345,8 @@ class Uploads:
                 if now - upload.received > self.hours * 3600 and not self._held[upload.id]:
                     self._remove(upload.id)
                 else:
-                    self._sizes[upload.id] = folder_size(self.folder / upload.id)
+                    growing = self._coming.get(upload.id, 0)
+                    self._sizes[upload.id] = max(upload.size, folder_size(self.folder / upload.id) - growing)
 
     def _remove(self, id_: str) -> None:
         if self._held[id_] > 0:
@@ -321,6 +355,7 @@ class Uploads:
         self._doomed.discard(id_)
         self._files.pop(id_, None)
         self._sizes.pop(id_, None)
+        self._too_large.pop(id_, None)
         shutil.rmtree(self.folder / id_, ignore_errors=True)
 
     def _found(self) -> Iterator[tuple[str, Upload]]:

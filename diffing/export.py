@@ -20,10 +20,11 @@ from diffing.locked import connected
 from diffing.naming import unique_names
 from diffing.plan import Plan
 from diffing.result import Result
+from diffing.sql import old_cell
 
 
 def output_columns(plan: Plan) -> dict[str, str]:
-    """Name in the diffed CSV to column of `rows.parquet`, in output order. Names are unique."""
+    """Name in the diffed CSV to SQL over the columns of `rows.parquet`, in output order. Names are unique."""
     found: list[tuple[str, str]] = [("change", "change")]
     for i, pair in enumerate(plan.key):
         if pair.widened:
@@ -31,7 +32,7 @@ def output_columns(plan: Plan) -> dict[str, str]:
         else:
             found.append((pair.name, f"coalesce(k{i}_old, k{i}_new)"))
     for i, pair in enumerate(plan.columns):
-        found += [(f"{pair.name}_old", f"c{i}_old"), (f"{pair.name}_new", f"c{i}_new")]
+        found += [(f"{pair.name}_old", old_cell(plan, i)), (f"{pair.name}_new", f"c{i}_new")]
         if pair.type is ColumnType.NUMBER:
             found.append((f"{pair.name}_change", f"c{i}_change"))
     return dict(zip(unique_names(name for name, _ in found), (column for _, column in found), strict=True))

@@ -18,8 +18,8 @@ from diffing.naming import unique_names
 from diffing.records import BadLines
 from diffing.sources import Column, Source
 
-PLAN_VERSION = 1
-"""Part of every fingerprint: raise it when the same plan would give another result."""
+PLAN_VERSION = 2
+"""Part of every fingerprint: raise it when the same plan would give another result, or one that is stored in another way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ Tables that the fragments read (`i` counts `plan.pairs`, key first):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -238,7 +238,7 @@ class Sql:
         """The codes of all compared columns of a joined row (cells a{i} and b{i}), as one text."""
         if not self.plan.key or not self.plan.columns:
             return "''"
-        if not self.is_wide:
+        if not is_wide(self.plan):
             first = len(self.plan.key)
             each = (self.code(f"a{i}", f"b{i}", pair) for i, pair in enumerate(self.plan.columns, first))
             return f"concat({', '.join(each)})"
@@ -249,11 +249,6 @@ class Sql:
         return self.spelling.let("codes", f"flatten([{lists}])", f"array_to_string([{ordered}], '')")
 
     # --- many columns ----------------------------------------------------------------------------
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether there are so many columns that an expression for each would cost more than the data."""
-        return len(self.plan.columns) > WIDE
 
     def rule_groups(self) -> list[tuple[ColumnPair, list[int]]]:
         """Positions of the compared columns that have the same rule, each group with one of its pairs."""
@@ -270,7 +265,7 @@ class Sql:
     def _changes(self) -> tuple[list[str], list[str]]:
         """Items that work out changes of numbers, and the items of the result that take them from there."""
         first = len(self.plan.key)
-        if not self.is_wide:
+        if not is_wide(self.plan):
             numbers = [i for i, pair in enumerate(self.plan.columns) if pair.type is ColumnType.NUMBER]
             each = (self.number_change(f"a{first + i}", f"b{first + i}", self.plan.columns[i]) for i in numbers)
             return [], [f"{_if_shown(change)} AS c{i}_change" for i, change in zip(numbers, each, strict=True)]
@@ -382,8 +377,6 @@ class Sql:
             f" WHEN contains(codes, '{Cell.DIFFERS}') THEN '{Change.CHANGED}' ELSE '{Change.UNCHANGED}' END"
         )
         fated = f"SELECT *, {fate} AS change FROM ({coded})"
-        shown = [f"{side}{i}" for i in range(len(pairs)) for side in ("a", "b")]
-        named = zip(shown, self.key_columns() + self.cell_columns(), strict=True)
         worked_out, changes = self._changes()
         if worked_out:
             fated = f"SELECT *, {', '.join(worked_out)} FROM ({fated})"
@@ -391,11 +384,24 @@ class Sql:
             "change",
             f"coalesce(codes, '{Cell.ALONE * len(self.plan.columns)}') AS codes",
             f"{self._match_codes()} AS match_codes",
-            *(f"{_if_shown(cell)} AS {name}" for cell, name in named),
+            *self._stored_cells(),
             *changes,
             *(f"m{i}" for i, pair in enumerate(self.plan.key) if self.has_form(pair)),
         ]
         return f"SELECT {', '.join(items)} FROM ({fated})"
+
+    def _stored_cells(self) -> Iterator[str]:
+        """The items of the result that hold cells: of two with the same text only the new one (see `old_key`, `old_cell`)."""
+        first = len(self.plan.key)
+        for i, pair in enumerate(self.plan.pairs):
+            name = f"k{i}" if i < first else f"c{i - first}"
+            if i < first and not pair.widened:
+                yield f"CASE WHEN change = '{Change.REMOVED}' THEN a{i} END AS {name}_old"
+            elif i < first or is_wide(self.plan):
+                yield f"{_if_shown(f'a{i}')} AS {name}_old"
+            else:
+                yield f"CASE WHEN change <> '{Change.UNCHANGED}' AND a{i} IS DISTINCT FROM b{i} THEN a{i} END AS {name}_old"
+            yield f"{_if_shown(f'b{i}')} AS {name}_new"
 
     def compared_columns(self) -> list[str]:
         """The names of what `compared_rows` answers; all are texts."""
@@ -427,12 +433,28 @@ class Sql:
         keys = [f"m{i}" if self.has_form(p) else f"coalesce(k{i}_old, k{i}_new)" for i, p in enumerate(self.plan.key)]
         order = [self.key_order(keys, whole)] if keys else []
         if repeated or not keys:
-            cells = self.key_columns() + self.cell_columns()
-            order += ["change", *(self.text_order(n for n in cells if n.endswith(side)) for side in ("old", "new"))]
+            at, columns = range(len(self.plan.key)), range(len(self.plan.columns))
+            old = [*(old_key(self.plan, i) for i in at), *(old_cell(self.plan, i) for i in columns)]
+            order += ["change", self.text_order(old), self.text_order(n for n in names if n.endswith("_new"))]
         return (
             f"SELECT {', '.join(names)} FROM {compared} WHERE change <> '{Change.UNCHANGED}'"
             f" ORDER BY {', '.join(each for each in order if each)}"
         )
+
+
+def is_wide(plan: Plan) -> bool:
+    """Whether there are so many columns that an expression for each would cost more than the data."""
+    return len(plan.columns) > WIDE
+
+
+def old_key(plan: Plan, i: int) -> str:
+    """The old cell of a key column, from the columns of a result."""
+    return f"k{i}_old" if plan.key[i].widened else f"CASE WHEN change = '{Change.CHANGED}' THEN k{i}_new ELSE k{i}_old END"
+
+
+def old_cell(plan: Plan, i: int) -> str:
+    """The old cell of a compared column, from the columns of a result. Wide ones store both: finding a cell's code would take long."""
+    return f"c{i}_old" if is_wide(plan) else f"CASE WHEN codes[{i + 1}] = {_code(Cell.SAME_TEXT)} THEN c{i}_new ELSE c{i}_old END"
 
 
 def _whole_order(cell: str) -> str:

@@ -26,7 +26,7 @@ from diffing.grammar import ColumnType
 from diffing.locked import connected
 from diffing.plan import ColumnPair, Plan
 from diffing.result import Cell, Change, Result
-from diffing.sql import Sql
+from diffing.sql import Sql, old_cell, old_key
 
 PAGE_SIZE = 200
 MOST_VALUES = 30
@@ -595,6 +595,7 @@ def _hits(searched: _Searched) -> _Hits:
 class _Column:
     """A key or compared column as SQL sees it."""
 
+    plan: Plan
     pair: ColumnPair
     is_key: bool
     at: int
@@ -608,22 +609,33 @@ class _Column:
     def cells(self) -> tuple[str, ...]:
         """SQL for the old and the new cell; for one cell if both always hold the same text."""
         if self.is_key and not self.pair.widened:
+            return self.stored
+        return self.items[0], self.items[1]
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The same for whether something holds of one of the cells: an old one that is the same text as the new one is not read."""
+        if self.is_key and not self.pair.widened:
             return (f"coalesce({self.stem}_old, {self.stem}_new)",)
         return f"{self.stem}_old", f"{self.stem}_new"
 
     @property
     def items(self) -> list[str]:
-        """The columns of the file that make a `CellPair`."""
+        """SQL for what makes a `CellPair`."""
         has_change = not self.is_key and self.pair.type is ColumnType.NUMBER
-        return [f"{self.stem}_old", f"{self.stem}_new", *([f"{self.stem}_change"] if has_change else [])]
+        return [
+            (old_key if self.is_key else old_cell)(self.plan, self.at),
+            f"{self.stem}_new",
+            *([f"{self.stem}_change"] if has_change else []),
+        ]
 
 
 def _columns(plan: Plan) -> dict[str, _Column]:
-    return {pair.name: _Column(pair, True, i) for i, pair in enumerate(plan.key)} | {each.pair.name: each for each in _compared(plan)}
+    return {pair.name: _Column(plan, pair, True, i) for i, pair in enumerate(plan.key)} | {each.pair.name: each for each in _compared(plan)}
 
 
 def _compared(plan: Plan) -> list[_Column]:
-    return [_Column(pair, False, i) for i, pair in enumerate(plan.columns)]
+    return [_Column(plan, pair, False, i) for i, pair in enumerate(plan.columns)]
 
 
 def _names(pairs: Iterable[ColumnPair]) -> tuple[str, ...]:
@@ -761,7 +773,7 @@ def _parts(sql: Sql, filter: Filter, readable: Collection[str]) -> Iterator[str]
         yield " OR ".join(map(_differs, columns))
     if filter.search:
         searched = (each for each in _columns(sql.plan).values() if not _lacks(each, filter.search, readable))
-        yield " OR ".join(_occurs(sql, each, filter.search) for each in searched) or "FALSE"
+        yield " OR ".join(_contains(sql, each.stored, filter.search) for each in searched) or "FALSE"
     for each in filter.conditions:
         yield _holds(sql, _column(sql.plan, each.column, "a condition"), each, readable)
     yield from _size_parts(sql, filter)
@@ -789,19 +801,6 @@ def _differs(column: _Column) -> str:
     return f"substr(codes, {column.at + 1}, 1) = '{Cell.DIFFERS}'"
 
 
-def _differs_as_text(column: _Column) -> str:
-    """Whether the old cell is another text than the new one; otherwise it need not be read."""
-    return f"codes[{column.at + 1}] <> '{Cell.SAME_TEXT}'"
-
-
-def _occurs(sql: Sql, column: _Column, text: str) -> str:
-    """Whether a text occurs in a column."""
-    if column.is_key:
-        return _contains(sql, column.cells, text)
-    old, new = column.cells
-    return f"{_contains(sql, [new], text)} OR ({_differs_as_text(column)} AND {_contains(sql, [old], text)})"
-
-
 def _contains(sql: Sql, cells: Iterable[str], text: str) -> str:
     """Whether a text occurs in any of the cells; text without letters is found faster."""
     if text.lower() == text.upper():
@@ -825,18 +824,15 @@ def _holds(sql: Sql, column: _Column, condition: Condition, readable: Collection
     match condition.test:
         case Test.EQUALS:
             values = ", ".join(map(sql.bind, condition.values))
-            return " OR ".join(f"{cell} IN ({values})" for cell in column.cells)
+            return " OR ".join(f"{cell} IN ({values})" for cell in column.stored)
         case Test.CONTAINS:
-            return " OR ".join(_contains(sql, column.cells, value) for value in condition.values)
+            return " OR ".join(_contains(sql, column.stored, value) for value in condition.values)
         case Test.BETWEEN:
-            old, *new = (f"({test})" for test in _between(sql, column, *condition.values, readable=readable))
-            if new and not column.is_key and column.pair.old_format == column.pair.new_format:
-                return f"{new[0]} OR ({_differs_as_text(column)} AND {old})"
-            return " OR ".join([old, *new])
+            return " OR ".join(f"({test})" for test in _between(sql, column, *condition.values, readable=readable))
         case Test.NULL:
             return _is_null(column)
         case Test.NOT_NULL:
-            return " OR ".join(f"{cell} IS NOT NULL" for cell in column.cells)
+            return " OR ".join(f"{cell} IS NOT NULL" for cell in column.stored)
 
 
 def _is_null(column: _Column) -> str:
@@ -849,7 +845,8 @@ def _is_null(column: _Column) -> str:
 def _between(sql: Sql, column: _Column, low: str, high: str, *, readable: Collection[str]) -> Iterator[str]:
     """One test per cell."""
     pair = column.pair
-    for cell, format_ in zip(column.cells, (pair.old_format, pair.new_format), strict=False):
+    cells = column.stored if pair.old_format == pair.new_format else column.cells
+    for cell, format_ in zip(cells, (pair.old_format, pair.new_format), strict=False):
         if pair.type is ColumnType.NUMBER:
             number = sql.normal(cell, pair)
             bounds = _bounds(sql, f"TRY_CAST({number} AS DOUBLE)", low and _number(low), high and _number(high))

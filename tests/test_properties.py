@@ -140,6 +140,8 @@ PATHS = {
     "by the cells of rows": lambda m: m.setattr("diffing.engines.duckdb.hashes_for", lambda plan, work: {}),
     "by runs of cells": lambda m: m.setattr("diffing.engines.leftovers.are_whole_records", lambda sources, runs: False),
     "by nearly nothing": lambda m: m.setattr("diffing.engines.hashes.BUCKETS", (1, 1)),
+    "even if most differ": lambda m: m.setattr("diffing.engines.leftovers.MOST", 1.0),
+    "not at all": lambda m: m.setattr("diffing.engines.leftovers.MOST", -1.0),
 }
 
 

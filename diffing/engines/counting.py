@@ -16,6 +16,7 @@ from diffing.errors import EngineError
 from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair
 from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
+from diffing.sql import old_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> st
     """SQL for the columns `at`, which have one rule: position, parts of the sum of changes, unreadable cells."""
     number = pair.type is ColumnType.NUMBER
     sums = "".join(f", {item}" for item in sum_items(run.sql, "x", "d")) if number else ""
-    lists = {"i": map(str, at), "a": (f"c{i}_old" for i in at), "b": (f"c{i}_new" for i in at)}
+    lists = {"i": map(str, at), "a": (old_cell(run.plan, i) for i in at), "b": (f"c{i}_new" for i in at)}
     if number:
         lists["x"] = (f"c{i}_change" for i in at)
     long = ", ".join(f"unnest([{', '.join(names)}]) AS {name}" for name, names in lists.items())

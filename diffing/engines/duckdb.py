@@ -239,9 +239,9 @@ def _text_bytes(source: Source) -> int:
 def _compare(run: Run, rows_file: Path) -> Summary:
     """Walk all stages: leave the differing rows in output order in a file, and count them."""
     run.clock.stage("cancelling identical rows")
-    find_leftovers(run)
+    unique = find_leftovers(run)
     run.clock.stage("matching rows")
-    matching = match_rows(run)
+    matching = match_rows(run, unique=unique)
     run.clock.stage("comparing cells")
     compared = _compared(run)
     whole = _whole_keys(run)

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from diffing.engines.hashes import Hashed, Hashes, Rows, Runs, bucket_count, runs_of
+from diffing.engines.matching import names_every_row
 from diffing.engines.reading import cells
 from diffing.engines.run import SIDES, Run, Side
 from diffing.lines import Marks, Positions
@@ -30,6 +31,8 @@ from diffing.sources import Format, Source
 
 PIECE = 1 << 22
 """Bytes that are copied at once, at most."""
+MOST = 0.8
+"""From this share of differing rows on, too little would cancel to be worth the search."""
 
 
 def hashes_for(plan: Plan, work: Path) -> dict[str, Hashes]:
@@ -58,16 +61,37 @@ def are_whole_records(sources: Mapping[str, Source], runs: Mapping[str, Runs]) -
     return one_end and all(runs[side] == ((0, len(source.columns) - 1),) for side, source in sources.items())
 
 
-def find_leftovers(run: Run) -> None:
-    """Make tables old_left and new_left: p0, p1, … and the matching forms of key cells."""
+def find_leftovers(run: Run) -> bool:
+    """Make tables old_left and new_left: p0, p1, … and the matching forms of key cells.
+
+    True: the key names every row of them, without empty cells. Then identical rows can be among
+    them, which matching finds to be unchanged just as well.
+    """
     old, new = (run.sides[side] for side in SIDES)
     if old.hashes and new.hashes:
+        if run.plan.key and _share_of_differing(old.hashes, new.hashes) > MOST:
+            _read_all(run)
+            if all(names_every_row(run, side) for side in SIDES):
+                return True
         _cancel_records(run, {"old": old.hashes, "new": new.hashes})
         if not _can_hide(old, new, old.hashes, new.hashes):
-            for side in SIDES:
-                _create(run, side, cells(run, side))
-            return
+            _read_all(run)
+            return False
     _cancel_rows(run)
+    return False
+
+
+def _share_of_differing(old: Hashes, new: Hashes) -> float:
+    """About which share of the rows is not in both files: what makes so many buckets uneven."""
+    used = int(np.count_nonzero(old.sums | new.sums))
+    even = used - int(np.count_nonzero(old.sums != new.sums))
+    rows_a_bucket = max(old.rows, new.rows) / max(used, 1)
+    return 1.0 - float((even / max(used, 1)) ** (1 / max(rows_a_bucket, 1.0)))
+
+
+def _read_all(run: Run) -> None:
+    for side in SIDES:
+        _create(run, side, cells(run, side))
 
 
 def _can_hide(old: Side, new: Side, old_hashes: Hashes, new_hashes: Hashes) -> bool:

@@ -31,9 +31,12 @@ class Matching:
     keys: dict[str, KeyCounts]
 
 
-def match_rows(run: Run) -> Matching:
-    """Give old_left and new_left a column `slot`: rows are partners if key and slot are the same."""
-    _find_repeated(run)
+def match_rows(run: Run, *, unique: bool = False) -> Matching:
+    """Give old_left and new_left a column `slot`: rows are partners if key and slot are the same.
+
+    `unique` says that the key is known to name every row of each.
+    """
+    _find_repeated(run, unique=unique or not any(_may_repeat(run, side) for side in SIDES))
     repeated = run.number("SELECT count(*) FROM repeated") > 0
     keys = {side: _key_counts(run, side) for side in SIDES} if run.plan.key else {}
     large = run.number(f"SELECT count(*) FROM repeated WHERE o * n > {MOST_PAIRS}") if run.plan.key else 0
@@ -45,8 +48,23 @@ def match_rows(run: Run) -> Matching:
     return Matching(repeated, large, keys)
 
 
-def _find_repeated(run: Run) -> None:
+def names_every_row(run: Run, side: str) -> bool:
+    """Whether no key of a side is repeated, and none has an empty cell."""
+    empty = " OR ".join(f"{name} IS NULL" for name in run.sql.match_names())
+    return not run.number(f"SELECT count(*) FROM {side}_left WHERE {empty}") and not _may_repeat(run, side)
+
+
+def _may_repeat(run: Run, side: str) -> bool:
+    """Whether two rows of a side have keys with the same hash: the quick look before the exact one."""
+    row_hash = f"hash({', '.join(run.sql.match_names())})"
+    return run.number(f"SELECT count(*) - count(DISTINCT {row_hash}) FROM {side}_left") > 0
+
+
+def _find_repeated(run: Run, *, unique: bool) -> None:
     """Table `repeated`: keys that occur more than once on a side, a number g, and how often (o, n)."""
+    if unique:
+        run.execute("CREATE OR REPLACE TEMP TABLE repeated (g BIGINT, o BIGINT, n BIGINT)")
+        return
     listed = ", ".join(run.sql.match_names())
     both = f"SELECT {listed}, 1 AS o, 0 AS n FROM old_left UNION ALL SELECT {listed}, 0 AS o, 1 AS n FROM new_left"
     run.execute(

@@ -297,6 +297,8 @@ async def _read_form(
     part = await anext(form, None)
     while isinstance(part, Part):
         if part.file_name is not None and part.name in ("old", "new"):
+            if part.name in files:
+                raise BadRequest(f"The {part.name} file is there twice.", "Send one old and one new file.")
             async with Pouring(services.uploads, part.file_name, owner=owner) as pouring:
                 following = await _each_piece(form, pouring.add)
                 files[part.name] = upload = await pouring.keep()

@@ -50,6 +50,25 @@ REFUSED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>CSV Dif
 <h1>{error}</h1><p>{hint}</p></html>
 """
 
+SCRIPT = "sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA="
+"""The one script that stands in Streamlit's page itself; all others are files."""
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        f"script-src 'self' '{SCRIPT}'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "frame-src 'none'",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
+"""What a page may load and do: from this server alone, no script but its own files. Streamlit writes its styles into the page."""
+
 GetServices = Callable[[], Services]
 
 _OWNER = re.compile(r"[A-Za-z0-9_-]{32,64}")
@@ -137,7 +156,11 @@ class SafeHeaders:
         "referrer-policy": "same-origin",
         "cross-origin-resource-policy": "same-origin",
     }
-    PAGES = {"content-security-policy": "frame-ancestors 'self'"}
+    PAGES = {
+        "content-security-policy": PAGE_POLICY,
+        "cross-origin-opener-policy": "same-origin",
+        "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    }
     DATA = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 
     def __init__(self, app: ASGIApp) -> None:
@@ -291,28 +314,43 @@ class OwnerCookie:
 
 
 class SameOriginGuard:
-    """Refuses calls of other sites that start, change or delete something. Links to downloads work from anywhere."""
+    """Refuses calls of other sites that start, change or delete something, and their websockets, which can do all of that.
+
+    Links to pages and downloads work from anywhere.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _changes_something(scope) and _is_foreign(Headers(scope=scope)):
-            answer = refusal(scope["path"], 403, "Calls from other sites can't do this.", "Do it from the app, or from a program.")
-            return await answer(scope, receive, send)
-        await self.app(scope, receive, send)
+        if scope["type"] == "lifespan" or not _changes_something(scope) or not _is_foreign(Headers(scope=scope)):
+            return await self.app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        answer = refusal(scope["path"], 403, "Calls from other sites can't do this.", "Do it from the app, or from a program.")
+        await answer(scope, receive, send)
 
 
 def _changes_something(scope: Scope) -> bool:
-    reads = scope["method"] in ("GET", "HEAD", "OPTIONS") and not _STARTS_WORK.match(scope["path"])
-    return scope["path"].startswith(API) and not reads
+    if scope["type"] == "websocket":
+        return True
+    return scope["method"] not in ("GET", "HEAD", "OPTIONS") or bool(_STARTS_WORK.match(scope["path"]))
 
 
 def _is_foreign(headers: Headers) -> bool:
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    """Whether a browser says that another site asks. Browsers tell less to servers without TLS: then no more than an address."""
+    site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+    asking = headers.get("origin") or headers.get("referer")
+    return asking is not None and _host_of(asking) != headers.get("host", "").lower()
+
+
+def _host_of(address: str) -> str:
+    try:
+        return urlsplit(address).netloc.lower()
+    except ValueError:
+        return ""
 
 
 class PlainDownloads:

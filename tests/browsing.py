@@ -85,16 +85,22 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, url: str) -> Iterator[Any]:
-    """A new browser window, with cookies of its own. Fails if the page asks another host for anything, or shows a traceback."""
+    """A new browser window, with cookies of its own.
+
+    Fails if the page asks another host for anything, does what its own policy forbids, or shows a traceback.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.set_default_timeout(PATIENCE)
     shown = context.new_page()
     foreign: list[str] = []
     shown.on("request", lambda asked: foreign.append(asked.url) if asked.url.startswith("http") and not asked.url.startswith(url) else None)
+    forbidden: list[str] = []
+    shown.on("console", lambda said: forbidden.append(said.text) if "Content Security Policy" in said.text else None)
     yield shown
     text = shown.inner_text("body")
     context.close()
     assert foreign == []
+    assert forbidden == []
     assert "Traceback" not in text
 
 

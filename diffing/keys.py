@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,8 +46,10 @@ PICKED = 20_000
 """Rows of each file, picked by their key, on which a set is weighed."""
 COST, CLEARLY = 0.05, 0.1
 """What a column of cost 1 must find to be worth it, and by how much a set must be able to beat others to be tried after them."""
-SURE = 0.8
-"""A single column by which so much of a file is found again is taken without trying others."""
+SURE, SURE_OF_COUNT = 0.8, 0.99
+"""A single column by which so much of a file is found again is taken without trying others; one that counts the rows, by more."""
+ROW_NUMBER = 1.5
+"""What a column that counts the rows costs more if it is named like one, and how much more than it others may cost to be tried too."""
 CHECKED = 16 << 20
 """Bytes up to which a file is checked before it is read; a larger one is read as well as it goes."""
 NEAR = 1e-5
@@ -204,13 +207,17 @@ def _unreadable() -> tuple[type[Exception], ...]:
 
 NAME_COSTS = {
     0.4: "id ids key pk uuid guid identifier",
-    0.6: "code no nr num number sku ean isbn icao iata ref date day week month year quarter period time hour timestamp datetime cohort",
-    0.8: "name type kind field stat metric segment site station store shop region country location line index",
+    0.6: "code no nr num number sku ean isbn icao iata isin cusip lei vin symbol ticker account ref"
+    " date day week month year quarter period time hour timestamp datetime cohort",
+    0.8: "name type kind field stat metric segment site station store shop region country location line index exchange market currency",
     2.0: "value values amount price cost total sum count qty quantity share rate score average avg mean min max change"
+    " volume balance stock weight height width length size area distance speed duration age salary population temperature humidity"
+    " pressure revenue sales profit margin tax fee discount debit credit budget forecast percent pct ratio"
     " updated modified changed created exported loaded note notes comment comments remark remarks text description",
 }
 """What a column costs in a key by the last of these words in its name; 1 without any."""
 _COST_OF = {word: cost for cost, words in NAME_COSTS.items() for word in words.split()}
+_NAMED_ROW_NUMBER = re.compile(r"(column \d+|unnamed.*|index|#|(row|line|record)?[ _.-]*(nr|no|num|number|index|#)?)\.?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +230,8 @@ class _Trait:
     """Whether it holds numbers with fractions."""
     chance: float
     """How often two rows taken at random agree in it."""
+    counts: bool = False
+    """Whether it counts the rows of both files from the first on: a row that is added or removed gives others its number."""
 
 
 def _name_cost(name: str) -> float:
@@ -238,8 +247,19 @@ def _trait(pair: ColumnPair, shapes: set[Shape], place: float, old: Sequence[str
     length = sum(map(len, cells)) / max(len(cells) * (1 - nulls), 1)
     measure = Shape.NUMBER in shapes
     spelled = 2.0 * measure + 0.3 * (Shape.TIMESTAMP in shapes) + (length > 40) + (length > 100)
-    cost = _name_cost(pair.name) + spelled + nulls + (nulls > 0.5) + 0.3 * place
-    return _Trait(cost, measure, _chance(Counter(old), Counter(new)))
+    counts = shapes == {Shape.INTEGER} and _counts_rows(old) and _counts_rows(new)
+    numbered = ROW_NUMBER * bool(counts and _NAMED_ROW_NUMBER.fullmatch(pair.name))
+    cost = _name_cost(pair.name) + spelled + nulls + (nulls > 0.5) + numbered + 0.3 * place
+    return _Trait(cost, measure, _chance(Counter(old), Counter(new)), counts)
+
+
+def _counts_rows(cells: Sequence[str]) -> bool:
+    """Whether a sampled column begins with 0 or 1 and goes up by the same step, but where the sample leaps."""
+    if len(cells) < 3 or "" in cells or cells[0] not in ("0", "1"):
+        return False
+    numbers = [int(cell) for cell in cells]
+    steps = Counter(after - before for before, after in pairwise(numbers))
+    return min(steps) > 0 and steps.most_common(1)[0][1] >= 0.95 * len(cells[1:])
 
 
 def _chance(old: Counter[str], new: Counter[str]) -> float:
@@ -280,6 +300,10 @@ class _Table:
 
     def cost(self, columns: Columns) -> float:
         return sum(self.traits[i].cost for i in columns)
+
+    def counts(self, columns: Columns) -> bool:
+        """Whether the set is a single column that counts the rows."""
+        return len(columns) == 1 and self.traits[columns[0]].counts
 
     def names(self, columns: Columns) -> tuple[str, ...]:
         return tuple(self.pairs[i].name for i in columns)
@@ -427,7 +451,8 @@ class _Walk:
             self.found[columns] = confused
         if confused <= FULL:
             self.full.append(set(columns))
-            self.most_cost = min(self.most_cost, self.table.cost(columns) + MARGIN)
+            margin = MARGIN + ROW_NUMBER * self.table.counts(columns)
+            self.most_cost = min(self.most_cost, self.table.cost(columns) + margin)
         return confused <= FULL
 
 
@@ -494,8 +519,12 @@ class _Search:
         self.stage("reading the columns that could be the key")
         files = _Files(self.con, self.table, self._kept(effort), self.workdir)
         weighed = self._weighed(files, effort)
-        sure = any(each.confused <= FULL and each.found > SURE for each in weighed.values())
+        sure = any(each.confused <= FULL and each.found > self._least(columns) for columns, each in weighed.items())
         return (files, weighed) if sure or effort is THOROUGH else self.tried(THOROUGH)
+
+    def _least(self, columns: Columns) -> float:
+        """How much of a file a set must find again not to be held against others."""
+        return SURE_OF_COUNT if self.table.counts(columns) else SURE
 
     def _kept(self, effort: _Effort) -> set[int]:
         """The columns worth reading from the whole files."""

@@ -162,6 +162,48 @@ def test_numbers_of_rows_are_no_key(write):
     assert keys(old, new)[0] == ("person",)
 
 
+def stock() -> list[tuple[object, ...]]:
+    """What each of forty shops has of each of a hundred things."""
+    rng = random.Random(5)
+    return [(f"S{i // 100:02}", f"K{i % 100:03}", rng.randrange(100)) for i in range(4000)]
+
+
+def numbered(name: str, rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
+    return [(name, "store", "sku", "left"), *((i, *each) for i, each in enumerate(rows))]
+
+
+@pytest.mark.parametrize("gone", [400, 3200, 3800])
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "row", "#"])
+def test_numbers_of_rows_are_no_key_wherever_a_row_is_gone(name, gone, write):
+    rows = stock()
+    old, new = write("old", numbered(name, rows)), write("new", numbered(name, [*rows[:gone], *rows[gone + 1 :]]))
+    assert keys(old, new)[0] == ("store", "sku")
+
+
+def test_numbers_of_rows_come_after_a_key_that_needs_more_columns(write):
+    old, new = write("old", numbered("index", stock())), write("new", numbered("index", stock()))
+    assert keys(old, new)[0] == ("store", "sku")
+
+
+def test_an_id_that_is_given_anew_from_a_removed_row_on_is_no_key(write):
+    rows = stock()
+    old, new = write("old", numbered("id", rows)), write("new", numbered("id", [*rows[:400], *rows[401:]]))
+    assert keys(old, new)[0] == ("store", "sku")
+
+
+def test_an_id_that_counts_from_one_and_stays_with_its_row_is_the_key(write):
+    rows = [(i, f"2024-01-{i % 28 + 1:02}", f"C{i * 7 % 400}", i % 5) for i in range(1, 3000)]
+    header = ("id", "date", "customer", "items")
+    assert keys(write("old", [header, *rows]), write("new", [header, *rows[:-9]]))[0] == ("id",)
+
+
+def test_what_is_measured_is_no_key_even_if_whole_numbers_of_it_do_not_repeat(write):
+    rng = random.Random(3)
+    rows = [(f"2024-01-{day:02}", f"DE{i:04}", market, rng.randrange(10**6)) for day in range(1, 29) for i in range(40) for market in "XF"]
+    header = ("date", "isin", "exchange", "volume")
+    assert keys(write("old", [header, *rows]), write("new", [header, *rows[5:]]))[0] == ("date", "isin", "exchange")
+
+
 def test_numbers_of_rows_are_not_suggested_where_nothing_else_is_unique(write):
     rng = random.Random(2)
     things = [(rng.choice(CITIES), rng.choice("abc"), rng.randrange(4)) for _ in range(1000)]

@@ -165,6 +165,8 @@ def _run(options: argparse.Namespace, prepared: Prepared, folder: Path) -> int:
 
     if options.output:
         _refuse_output(Path(options.output), prepared)
+        if options.for_spreadsheets and _kind(options) != "csv":
+            raise PlanError("--for-spreadsheets is for CSV files, which spreadsheets open.", "Leave it out, or write CSV (--format csv).")
     engine = DuckDBEngine(memory_limit=options.memory_limit, threads=options.threads)
     with _progress() as watch:
         result = engine.run(prepared.plan, folder, watch)
@@ -197,9 +199,13 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
+def _kind(options: argparse.Namespace) -> str:
+    """What the differing rows are written as."""
+    return options.format or FORMATS.get(Path(options.output).suffix.lower(), "csv")
+
+
 def _write(result: Result, options: argparse.Namespace, folder: Path) -> None:
-    path = Path(options.output)
-    kind = options.format or FORMATS.get(path.suffix.lower(), "csv")
+    path, kind = Path(options.output), _kind(options)
     if not _is_special(path):
         _export(result, path.resolve() if path.is_symlink() else path, kind, options)
         return

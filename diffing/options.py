@@ -39,7 +39,9 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong with the options in the same form as all other errors."""
 
     def error(self, message: str) -> NoReturn:
-        raise PlanError(message[:1].upper() + message[1:] + ".", f"See {self.prog} --help.")
+        joined = re.match(r"unrecognized arguments: [^-]", message)
+        also = "Columns are joined to --ignore-case and --ignore-space by “=”: --ignore-case=A,B. " if joined else ""
+        raise PlanError(message[:1].upper() + message[1:] + ".", f"{also}See {self.prog} --help.")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -52,7 +54,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     rest = argv if command == "compare" else argv[1:]
     options = _PARSERS[command]().parse_args([f"{each}={ALL}" if each in MAYBE_COLUMNS else each for each in rest])
     options.command = command
+    _refuse_idle(options)
     return options
+
+
+def _refuse_idle(options: argparse.Namespace) -> None:
+    """Refuse options that say how a file is written which is not asked for."""
+    for name in ("format", "for_spreadsheets"):
+        if getattr(options, name, None) and not options.output:
+            option = "--" + name.replace("_", "-")
+            raise PlanError(f"{option} says how rows are written to a file, but no file is named.", "Name it with -o FILE.")
 
 
 def _compare_parser() -> argparse.ArgumentParser:
@@ -110,8 +121,8 @@ def _types(parser: argparse.ArgumentParser) -> None:
 
 
 def _files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("old", metavar="OLD", help="the file before: CSV (also .gz, .zst) or Parquet")
-    parser.add_argument("new", metavar="NEW", help="the file after")
+    parser.add_argument("old", metavar="OLD", type=input_file, help="the file before: CSV (also .gz, .zst) or Parquet")
+    parser.add_argument("new", metavar="NEW", type=input_file, help="the file after")
 
 
 def _output(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +160,7 @@ def _keys_parser() -> argparse.ArgumentParser:
 
 def _describe_parser() -> argparse.ArgumentParser:
     parser = _parser("diffing describe", "Dialect, columns, types and rows of a file.")
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("file", metavar="FILE", type=input_file)
     _dialect(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -219,6 +230,12 @@ def size(text: str) -> str:
     if not SIZE.fullmatch(text.strip()):
         raise argparse.ArgumentTypeError(f"“{text}” is no amount of memory such as 1GB or 500MB")
     return text.strip()
+
+
+def input_file(text: str) -> str:
+    if text == "-":
+        raise argparse.ArgumentTypeError("standard input can't be read twice; write it to a file, and name that")
+    return text
 
 
 def file_name(text: str) -> str:

@@ -333,6 +333,8 @@ def _notes(plan: Plan) -> Iterable[str]:
     if not plan.key:
         yield "There is no key: rows are compared whole, and tolerances are not applied."
     for pair in plan.key:
+        if pair.tolerance is not None:
+            yield f"The tolerance of “{pair.name}” is not applied: it is a key column, and keys match exactly."
         said = []
         if pair.by_value:
             said.append(f"{pair.type}s by value")

@@ -24,10 +24,18 @@ class Prepared:
 def open_pair(
     old: Path, new: Path, *, workdir: Path, old_choice: DialectChoice = DialectChoice(), new_choice: DialectChoice = DialectChoice()
 ) -> tuple[Source, Source]:
-    """Describe both files, at the same time."""
+    """Describe both files, at the same time. Files of the same name are called by their folders too."""
+    files = zip((old, new), _names(old, new), (old_choice, new_choice), strict=True)
     with ThreadPoolExecutor(2) as pool:
-        opened = [pool.submit(open_source, path, workdir=workdir, choice=choice) for path, choice in ((old, old_choice), (new, new_choice))]
+        opened = [pool.submit(open_source, path, workdir=workdir, choice=choice, name=name) for path, name, choice in files]
         return opened[0].result(), opened[1].result()
+
+
+def _names(old: Path, new: Path) -> tuple[str, str]:
+    """What two files are called: by the last parts of their paths, as many as tell them apart."""
+    ends = ((Path(*old.parts[-n:]), Path(*new.parts[-n:])) for n in range(1, max(len(old.parts), len(new.parts)) + 1))
+    a, b = next(((a, b) for a, b in ends if a != b), (Path(old.name), Path(new.name)))
+    return str(a), str(b)
 
 
 def prepare(old: Source, new: Source, choices: Choices, *, workdir: Path, keyless: bool = False) -> Prepared:

@@ -174,7 +174,8 @@ class _reading:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, FileNotFoundError):
-            shown = self.path if self.name == self.path.name else self.name
+            called = Path(self.name).parts
+            shown = self.path if called and self.path.parts[-len(called) :] == called else self.name
             raise SourceError(f"There is no file {shown}.", "Check the spelling and the folder.") from error
         if isinstance(error, PermissionError):
             raise SourceError(f"{self.name} can't be read: no permission.", "Ask its owner for the right to read it.") from error

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from diffing.export import differing_rows
 from diffing.keys import KeySuggestion
 from diffing.result import Change, Result, Summary
 
@@ -76,7 +75,8 @@ class Terminal:
             yield f"Rows are matched by {safe(', '.join(summary.key))}" + (f" (found: {safe(suggestion.in_words)})." if suggestion else ".")
 
     def _columns(self, summary: Summary) -> Iterator[str]:
-        for what, names in (("added", summary.columns_added), ("removed", summary.columns_removed)):
+        sets = {"added": summary.columns_added, "removed": summary.columns_removed, "left out": summary.columns_ignored}
+        for what, names in sets.items():
             if names:
                 yield f"Columns {what}: {safe(', '.join(names))}."
         if summary.columns_renamed:
@@ -117,6 +117,8 @@ class Terminal:
             yield from (f"  {safe(side.name)} line {bad.line}: {bad.reason}: {cell(bad.text)}" for bad in side.bad[:5])
 
     def _examples(self, result: Result) -> Iterator[str]:
+        from diffing.export import differing_rows  # takes time, which telling an error should not
+
         rows = list(differing_rows(result, EXAMPLES))
         if rows:
             yield f"\n{self.bold('Examples')}"

@@ -118,6 +118,25 @@ def test_the_answer_comes_first_then_the_evidence(cli):
     assert "v: numbers by value" in out
 
 
+def test_files_of_the_same_name_are_told_apart_by_their_folders(cli):
+    for folder in ("monday", "tuesday"):
+        (cli.folder / folder).mkdir()
+    cli.file(OLD, "monday/stock.csv")
+    cli.file(NEW + "bad\n", "tuesday/stock.csv")
+    assert "tuesday/stock.csv has a bad line" in cli.refused("monday/stock.csv", "tuesday/stock.csv", "--key", "id")
+    out = cli.run("monday/stock.csv", "tuesday/stock.csv", "--key", "id", "--skip-bad-lines").out
+    assert out.startswith("monday/stock.csv → tuesday/stock.csv\n")
+    assert f"There is no file {cli.folder}/stock.csv" in cli.refused("monday/stock.csv", f"{cli.folder}/stock.csv")
+
+
+def test_columns_that_are_left_out_are_said(cli):
+    assert "Columns left out: name.\n" in cli.run("o.csv", "n.csv", "--key", "id", "--ignore", "name").out
+
+
+def test_standard_input_is_refused_in_words(cli):
+    assert "standard input can't be read twice" in cli.refused("-", "n.csv")
+
+
 def test_no_difference_is_said_in_a_sentence(cli):
     assert "No row differs. 3 are the same." in cli.run("o.csv", "o.csv", "--key", "id").out
 
@@ -326,12 +345,22 @@ def test_memory_and_threads_may_be_limited(cli):
         (("--threads", "²"), "from 1 to 256"),
         (("--skip-bad-lines", "--fill-short-lines"), "not allowed with"),
         (("--format", "xml"), "invalid choice"),
+        (("--format", "json"), "no file is named"),
+        (("--for-spreadsheets",), "no file is named"),
+        (("--for-spreadsheets", "-o", "diff.parquet"), "--for-spreadsheets is for CSV files"),
+        (("--ignore-case", "v"), "--ignore-case=A,B"),
         (("--nope",), "Unrecognized arguments"),
         (("--tol", "v=1"), "Unrecognized arguments"),
     ],
 )
 def test_an_option_that_can_not_be_carried_out_is_refused(cli, said, told):
     assert told in cli.refused("o.csv", "n.csv", "--key", "id", *said)
+
+
+def test_a_tolerance_of_a_key_column_is_said_to_have_no_effect(cli):
+    ran = cli.compare("id,v\n1,a\n2,b\n", "id,v\n2,a\n", "--tolerance", "id=1")
+    assert ran.fates == (0, 1, 1, 0)
+    assert ran.json["notes"] == ["The tolerance of “id” is not applied: it is a key column, and keys match exactly."]
 
 
 # --- spelling --------------------------------------------------------------------------------------
@@ -566,10 +595,11 @@ def test_help_is_given_for_every_command(cli):
 # --- as a process ----------------------------------------------------------------------------------
 
 
-def test_help_imports_nothing_that_takes_time():
+@pytest.mark.parametrize("said", ["--help", "keys --help", "describe --help", "metric --help", "old new --nope"])
+def test_help_and_wrong_options_import_nothing_that_takes_time(said):
     code = (
         "import sys\nfrom diffing.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"try: main({said.split()!r})\nexcept SystemExit: pass\n"
         "print('LATE', sorted({'duckdb', 'pandas', 'pyarrow', 'numpy', 'streamlit'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

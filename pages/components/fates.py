@@ -17,6 +17,10 @@ TINTS = {Change.CHANGED: "42", Change.ADDED: "33", Change.REMOVED: "33"}
 ACCENT = "#5B52C9"
 """Where the theme names no colour of its own."""
 MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'@/])")
+JOINER = "\u2060"
+"""Is not seen, and allows no line break."""
+FOUND_LATER = re.compile(r"(https?:(?=//)|www(?=\.)|:(?=[\w+/-]+:)|[\w.+-](?=@))", re.IGNORECASE)
+"""Where addresses and shortcodes begin. Browsers look for them when escapes are gone already."""
 
 OPTIONS = re.compile(r" \(--[^()]*\)")
 
@@ -33,7 +37,7 @@ def signed(change: Change) -> str:
 
 def plain(text: str) -> str:
     """Text from a file for places that read Markdown: it is shown as it is written, on one line."""
-    return MARKUP.sub(r"\\\1", " ".join(text.split()))
+    return MARKUP.sub(r"\\\1", FOUND_LATER.sub(rf"\1{JOINER}", " ".join(text.split())))
 
 
 def marked(text: object) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import xlsxwriter
 from xlsxwriter.exceptions import XlsxWriterException
+from xlsxwriter.worksheet import Worksheet
 
 from diffing import grammar
 from diffing.errors import DiffError, StoreError
@@ -33,6 +34,13 @@ Item = tuple[str | None, bool, Change | None]
 
 class DoesNotFit(DiffError):
     """A result that a sheet does not hold."""
+
+
+class PlainSheet(Worksheet):  # type: ignore[misc]
+    """A sheet of plain texts. The library takes a text from `<r>` to `</r>` for markup of its own, and would not escape it."""
+
+    def _xml_rich_inline_string(self, string: str, attributes: Any) -> None:
+        self._xml_inline_string(string, False, attributes)
 
 
 def write_xlsx(result: Result, path: Path, *, filter: Filter = Filter()) -> None:
@@ -70,7 +78,7 @@ def _write(result: Result, path: Path, names: Sequence[str], rows: int, filter: 
     book = xlsxwriter.Workbook(str(path), {**options, "tmpdir": str(path.parent)})
     try:
         book.set_properties({"created": datetime(2000, 1, 1)})
-        sheet = book.add_worksheet("Differences")
+        sheet = book.add_worksheet("Differences", PlainSheet)
         formats: dict[Change | None, Any] = {change: book.add_format({"bg_color": colour}) for change, colour in MARKS.items()}
         formats[None] = None
         _head(sheet, names, rows, 1 + len(result.plan.key), book.add_format({"bold": True, "bottom": 1}))
@@ -135,5 +143,8 @@ def _is_kept(text: str) -> bool:
 
 
 def _fitting(text: str) -> str:
-    """Text as a cell holds it; what is cut off is said."""
-    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - len(CUT)] + CUT
+    """Text as a cell holds it, which counts letters in UTF-16; what is cut off is said."""
+    if len(text) <= MOST_LETTERS // 2:
+        return text
+    units = text.encode("utf-16-le", "replace")
+    return text if len(units) <= 2 * MOST_LETTERS else units[: 2 * (MOST_LETTERS - len(CUT))].decode("utf-16-le", "ignore") + CUT

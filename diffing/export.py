@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -41,7 +42,8 @@ def output_columns(plan: Plan) -> dict[str, str]:
 def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> None:
     """The diffed CSV: RFC 4180, UTF-8, LF; the same bytes for the same inputs.
 
-    `for_spreadsheets` puts a `'` before cells that a spreadsheet would run as a formula.
+    `for_spreadsheets` puts a `'` before what a spreadsheet would run as a formula: a cell that begins like one,
+    and what stands in a cell after a sign that separates cells in some countries.
 
     Raises:
         StoreError: the file can't be written.
@@ -71,14 +73,23 @@ def _spelled(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n#') else cell
 
 
+FORMULA = "=+@＝＋＠－-"
+"""Signs with which a text begins that a spreadsheet may run."""
+FIRST = f"^( *[\\t\\r\\n{FORMULA}])"
+INNER = f"([;\\t\\r\\n]+)([\"' ]*[{FORMULA}])"
+"""Where it begins: with the cell, or after a sign that separates cells where lists are written with semicolons."""
+
+
 def _defused(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return re.sub(FIRST, r"'\1", re.sub(INNER, r"\1'\2", cell))
 
 
 def _defused_sql(cell: str) -> str:
-    """The cell with a `'` before it if it could run as a formula; numbers stay as they are."""
-    risky = f"regexp_matches({cell}, '^[=+@\\t\\r-]') AND NOT regexp_full_match({cell}, '{grammar.NUMBER}')"
-    return f"CASE WHEN {risky} THEN '''' || {cell} ELSE {cell} END"
+    """The same in SQL; numbers stay as they are."""
+    first, inner = (pattern.replace("'", "''") for pattern in (FIRST, INNER))
+    risky = f"regexp_matches({cell}, '[\\t\\r\\n{FORMULA}]') AND NOT regexp_full_match({cell}, '{grammar.NUMBER}')"
+    defused = f"regexp_replace(regexp_replace({cell}, '{inner}', '\\1''\\2', 'g'), '{first}', '''\\1')"
+    return f"CASE WHEN {risky} THEN {defused} ELSE {cell} END"
 
 
 def write_parquet(result: Result, path: Path, *, only: Sequence[int] | None = None) -> None:

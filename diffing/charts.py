@@ -29,9 +29,11 @@ COLOURS: Mapping[Change, str] = {
 """One colour per fate, everywhere, in the order in which fates are drawn."""
 SIGNS: Mapping[Change, str] = {Change.CHANGED: "~", Change.ADDED: "+", Change.REMOVED: "−", Change.UNCHANGED: "="}
 DIFFERING = tuple(change for change in COLOURS if change is not Change.UNCHANGED)
-MOST_BARS = 20
+MOST_BARS, MOST_TOTALS = 10, 7
 MOST_LETTERS = 40
 MOST_TICKS = 12
+FEWEST_BINS = 7
+"""How many bars there is room for, however few there are: a single one would be a wall."""
 BAR_HEIGHT = 26
 EMPTY = "(empty)"
 
@@ -75,7 +77,8 @@ def rows_chart(summary: Summary) -> Chart:
         )
         for change, text in said.items()
     ]
-    figure = _figure(bars, height=90)
+    figure = _figure(bars, height=76)
+    figure.update_layout(margin={"t": 34, "r": 0})
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return Chart("What became of the rows?", figure, f"{', '.join(said.values()) or 'There are no rows'}.")
@@ -99,7 +102,7 @@ def columns_chart(counts: Mapping[str, int], rows: int | None = None) -> Chart:
         customdata=[_click(Filter(changed_columns=(name,))) for name, _ in shown] + [_click(Filter())] * bool(rest),
         **_hover([f"{label}: {n:,} changed cells{_share_of_rows(n, rows)}" for label, n in zip(labels, numbers, strict=True)]),
     )
-    figure = _figure([bar], height=_height(len(numbers)), legend=False)
+    figure = _figure([bar], height=_height(len(numbers), axis=0), legend=False)
     _label_rows(figure, labels)
     figure.update_xaxes(visible=False)
     most = ", ".join(f"{_cut(name)} {n:,}" for name, n in changed[:3])
@@ -109,22 +112,25 @@ def columns_chart(counts: Mapping[str, int], rows: int | None = None) -> Chart:
 
 def totals_chart(columns: Sequence[ColumnSummary]) -> Chart:
     """How the totals of the number columns moved; the sums of changes where totals are not known."""
-    numbers = sorted((each for each in columns if each.type is ColumnType.NUMBER), key=lambda each: -abs(_percent(each) or 0))
-    shown = numbers[:MOST_BARS]
-    moves = [_move(each) for each in shown]
+    numbers = sorted((each for each in columns if each.type is ColumnType.NUMBER), key=lambda each: -_weight(each))
+    shown = numbers[:MOST_TOTALS]
+    percents = [_percent(each) or 0.0 for each in shown]
     bar = go.Bar(
-        x=[_percent(each) for each in shown],
+        x=percents,
         y=list(range(len(shown))),
         orientation="h",
+        text=[_moved(each) for each in shown],
+        textposition="outside",
+        cliponaxis=False,
         marker_color=COLOURS[Change.CHANGED],
         customdata=[_click(Filter(changed_columns=(each.name,))) for each in shown],
         **_hover([f"{_label(each.name)}: {_move(each, exactly=True)}" for each in shown]),
     )
-    figure = _figure([bar], height=_height(len(shown), 40), legend=False)
-    _label_rows(figure, [f"{_label(each.name)}<br>{move}" for each, move in zip(shown, moves, strict=True)])
+    figure = _figure([bar], height=_height(len(shown), 40, axis=0), legend=False)
+    _label_rows(figure, ["<br>".join(filter(None, (_label(each.name), _sides(each)))) for each in shown])
+    figure.update_xaxes(visible=False, range=_with_room(percents))
     known = any(each.old_total is not None for each in shown)
-    figure.update_xaxes(zeroline=True, ticksuffix="%", visible=known)
-    said = "; ".join(f"{_cut(each.name)}: {move}" for each, move in zip(shown[:5], moves, strict=False))
+    said = "; ".join(f"{_cut(each.name)}: {_move(each)}" for each in shown[:5])
     question = "How did the totals move?" if known else "What do the changes add up to?"
     return Chart(question, figure, f"{said}." if said else "There is no column of numbers.")
 
@@ -146,6 +152,8 @@ def distribution_chart(distribution: Distribution) -> Chart:
     each_one = distribution.whole and all(Decimal(each.high) - Decimal(each.low) == 1 for each in bins)
     ticks = _ticks([each.low for each in bins] if each_one else edges)
     figure.update_xaxes(tickvals=[i - (0 if each_one else 0.5) for i in ticks], ticktext=[_signed(edges[i]) for i in ticks], showgrid=False)
+    if len(bins) < FEWEST_BINS:
+        figure.update_xaxes(range=[(len(bins) - 1 - FEWEST_BINS) / 2, (len(bins) - 1 + FEWEST_BINS) / 2])
     if "0" in edges[1:-1] and not each_one:
         figure.add_vline(x=_zero(edges) - 0.5, line_width=1, line_color=COLOURS[Change.UNCHANGED])
     total = sum(each.count for each in bins)
@@ -281,22 +289,47 @@ def _percent(column: ColumnSummary) -> float | None:
     return float((new - old) / abs(old) * 100)
 
 
+def _weight(column: ColumnSummary) -> float:
+    """How far a total moved, to compare it with others: from zero to anything is farthest."""
+    percent = _percent(column)
+    return abs(percent) if percent is not None else float("inf") if _difference(column) else 0.0
+
+
 def _move(column: ColumnSummary, *, exactly: bool = False) -> str:
-    """Old and new total in words; the sum of changes if they are not known."""
-    said = _grouped if exactly else _short
+    """Old and new total in words, and how far it moved; the sum of changes if they are not known."""
+    sides, moved = _sides(column, exactly=exactly), _moved(column, exactly=exactly)
+    return f"{sides} ({moved})" if sides else moved
+
+
+def _sides(column: ColumnSummary, *, exactly: bool = False) -> str:
+    """Old and new total; nothing if they are not known."""
     if column.old_total is None or column.new_total is None:
-        total = column.sum_of_changes
-        return "no total" if total is None else f"{'+' if Decimal(total) > 0 else ''}{said(total)}"
-    return f"{said(column.old_total)} → {said(column.new_total)}{_moved(_percent(column))}"
-
-
-def _moved(percent: float | None) -> str:
-    if percent is None:
         return ""
-    return (f" ({percent:+,.1f}%)" if abs(percent) >= 0.05 else f" ({percent:+.1g}%)" if percent else " (no change)").replace("-", "−")
+    said = grouped if exactly else _short
+    return f"{said(column.old_total)} → {said(column.new_total)}"
 
 
-def _grouped(number: str) -> str:
+def _moved(column: ColumnSummary, *, exactly: bool = False) -> str:
+    """How far a total moved: in percent, or by how much where that says nothing."""
+    percent, moved = _percent(column), _difference(column)
+    if moved is None:
+        return "no total"
+    if not moved:
+        return "no change"
+    if percent is None:
+        said = grouped if exactly else _short
+        return f"+{said(str(moved))}" if moved > 0 else said(str(moved))
+    return (f"{percent:+,.1f}%" if abs(percent) >= 0.05 else f"{percent:+.1g}%").replace("-", "−")
+
+
+def _difference(column: ColumnSummary) -> Decimal | None:
+    """New minus old total; the sum of changes if they are not known."""
+    if column.old_total is not None and column.new_total is not None:
+        return Decimal(column.new_total) - Decimal(column.old_total)
+    return None if column.sum_of_changes is None else Decimal(column.sum_of_changes)
+
+
+def grouped(number: str) -> str:
     """A plain decimal with thousands separators, all digits kept."""
     return f"{Decimal(number):,f}".replace("-", "−")
 
@@ -323,7 +356,7 @@ def _span(each: Bin, whole: bool = False) -> str:
     """A stretch of changes in words, its edges exact. Whole changes by one number have no stretch."""
     low, high = Decimal(each.low), Decimal(each.high)
     if low < 0 < high:
-        return f"by {_grouped(each.low)} to {_grouped(each.high)}"
+        return f"by {grouped(each.low)} to {grouped(each.high)}"
     way, near, far = ("up", low, high) if low >= 0 else ("down", -high, -low)
     if whole and high - low == 1:
         return f"{way} by {abs(low):,f}"
@@ -360,9 +393,16 @@ def _hover(texts: Sequence[str]) -> dict[str, Any]:
     return {"hovertext": list(texts), "hovertemplate": "%{hovertext}<extra></extra>"}
 
 
-def _height(bars: int, each: int = BAR_HEIGHT) -> int:
-    """Pixels for so many horizontal bars."""
-    return max(bars, 1) * each + 40
+def _height(bars: int, each: int = BAR_HEIGHT, axis: int = 24) -> int:
+    """Pixels for so many horizontal bars, and for an axis below them."""
+    return max(bars, 1) * each + axis + 16
+
+
+def _with_room(lengths: Sequence[float]) -> list[float]:
+    """A range for bars of these lengths, with room for a word at their ends."""
+    low, high = min(lengths, default=0.0), max(lengths, default=0.0)
+    span = max(high, 0.0) - min(low, 0.0) or 1.0
+    return [min(low, 0.0) - (0.4 * span if low < 0 else 0.0), max(high, 0.0) + 0.4 * span]
 
 
 def _figure(bars: Sequence[go.Bar], *, height: int, legend: bool = True) -> go.Figure:

@@ -20,11 +20,19 @@ MENU = [
 CHOSEN = '[data-testid="stButtonGroup"] [data-selected="true"]'
 """What is chosen among a few: its words need more contrast than the accent has on a dark ground."""
 
+NOT_OURS = '[data-testid="stMainMenuItem-recordScreencast"], [data-testid="stMainMenuList"] + div'
+"""Parts of the frame's own menu that say nothing to a person who compares tables."""
+
+NAME = """
+[data-testid="stLogoLink"] {display: flex; align-items: center; gap: .6rem; color: inherit; text-decoration: none}
+[data-testid="stLogoLink"]::after {content: "CSV Diffing"; font-weight: 600; font-size: 1.15rem; white-space: nowrap}
+"""
+"""The name beside the sign, as text: it is dark on light and light on dark, whichever is chosen when."""
+
 st.set_page_config(page_title="CSV Diffing", page_icon=str(STATIC / "favicon.png"), layout="wide")
-look = "dark" if st.context.theme.type == "dark" else "light"
-st.logo(str(STATIC / f"logo_{look}.png"), size="large")
+st.logo(str(STATIC / "favicon.png"), size="large")
 inks = ", ".join(str(st.get_option(f"theme.{each}.linkColor")) for each in ("light", "dark"))
-st.html(f"<style>{CHOSEN} * {{color: light-dark({inks})}}</style>")
+st.html(f"<style>{CHOSEN} * {{color: light-dark({inks})}} {NOT_OURS} {{display: none}} {NAME}</style>")
 pages = [
     st.Page(file, title=title, url_path=address, default=not address, visibility=visibility)
     for file, title, address, visibility in MENU

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import streamlit as st
 
 from diffing.errors import DiffError
 from diffing.jobs import Job, JobState
-from diffing.result import Result, Summary
+from diffing.result import Change, Result, Summary
 from diffing.services import services
 from diffing.store import ResultGone
 from pages.components import chart_panel, downloads, how, progress, table
-from pages.components.fates import answer, marked, named, number, plain, said, style, with_names
+from pages.components.fates import lead, marked, named, number, plain, remainder, said, style, with_names
 
 MOST_WARNINGS = 5
 
@@ -66,7 +67,7 @@ def finished(job: Job) -> None:
 
 def whole(job: Job, result: Result) -> None:
     """The answer, then the evidence, then how it was found."""
-    left, right = st.columns([3, 1.3], vertical_alignment="top")
+    left, right = st.columns([3, 1.3], vertical_alignment="bottom")
     with left:
         heading(job)
     with right:
@@ -82,10 +83,12 @@ def whole(job: Job, result: Result) -> None:
 def evidence(job: Job, result: Result) -> None:
     """Charts above rows; rows are sent first, so that they are painted first."""
     above = st.container()
-    st.subheader("Rows", anchor=False)
-    table.rows(job)
+    with st.container(key="rows"):
+        st.subheader("Rows", anchor=False)
+        table.rows(job)
     with above:
         chart_panel.charts_of(job, result)
+    table.brought_into_sight()
 
 
 def sentence(job: Job, result: Result) -> None:
@@ -93,10 +96,27 @@ def sentence(job: Job, result: Result) -> None:
     files = f"{marked(summary.old.name)} → {marked(summary.new.name)} · " if job.question.metric else ""
     key = " + ".join(map(named, summary.key))
     matched = f" · matched by {key}" if key else " · rows compared whole"
-    st.html(
-        f'<p class="df-answer">{answer(summary)}</p>'
-        f'<p class="df-quiet">{files}{number(summary.old.rows)} before, {summary.new.rows:,} after{matched}</p>'
-    )
+    with st.container(gap="xxsmall"):
+        answer(result)
+        st.html(f'<p class="df-quiet">{files}{number(summary.old.rows)} before, {summary.new.rows:,} after{matched}</p>')
+
+
+def answer(result: Result) -> None:
+    """What changed, in a sentence; each number in it leads to the rows that it counts."""
+    summary = result.summary
+    with st.container(horizontal=True, vertical_alignment="center", key="answer"):
+        st.html(f'<p class="df-answer">{lead(summary)}</p>', width="content")
+        for change in table.FATES:
+            if n := getattr(summary, change):
+                st.button(f"{n:,} {change}", key=f"answer_{change}", type="tertiary", on_click=only, args=(result, change))
+        st.html(f'<p class="df-answer">{remainder(summary)}</p>', width="content")
+
+
+def only(result: Result, change: Change) -> None:
+    """Go to the rows of one fate."""
+    view = table.View.now(result.plan)
+    table.show(replace(view, filter=replace(view.filter, changes=(change,)), number=1))
+    table.look_at_rows()
 
 
 def origin(job: Job) -> None:

@@ -122,6 +122,25 @@ def test_a_click_on_a_bar_filters_the_rows_it_counts(page, server, job):
     page.locator(".js-plotly-plot").nth(1).locator(".point path").first.click(force=True)
     page.wait_for_url("**changed=price**")
     sync_api.expect(page.locator(".st-key-bar").get_by_text("300 rows")).to_be_visible()
+    sync_api.expect(page.locator(".st-key-bar")).to_be_in_viewport()
+
+
+def test_a_number_of_the_answer_leads_to_its_rows(page, server, job):
+    opened(page, f"{server}/result?job={job}")
+    page.get_by_role("button", name="300 changed", exact=True).click()
+    page.wait_for_url("**fate=changed**")
+    sync_api.expect(page.locator(".st-key-bar")).to_be_in_viewport()
+
+
+def test_the_name_of_the_app_is_legible_in_the_look_that_a_person_chooses(page, server, job):
+    opened(page, f"{server}/history")
+    name = page.get_by_test_id("stLogoLink")
+    ink = "e => getComputedStyle(e, '::after').color"
+    light = name.evaluate(ink)
+    page.get_by_test_id("stMainMenuButton").click()
+    page.get_by_test_id("stMainMenuItem-theme-Dark").click()
+    page.wait_for_function(f"getComputedStyle(document.querySelector('[data-testid=stLogoLink]'), '::after').color != '{light}'")
+    assert page.get_by_text("Record screen").is_hidden()
 
 
 def test_the_download_is_what_the_api_answers(page, server, job):

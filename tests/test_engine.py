@@ -68,6 +68,14 @@ def test_hardly_any_matching_key_is_warned_of_with_a_reason(tmp_path):
     assert any("0 of 200" in warning and "differ in case" in warning for warning in warnings)
 
 
+@pytest.mark.parametrize("key", ["A{}", "Ж{}"])
+def test_keys_of_nothing_in_common_are_not_explained_by_their_spelling(tmp_path, key):
+    old = "".join(f"{key.format(i)}a,1\n" for i in range(20))
+    new = "".join(f"{chr(ord('к') + i)},1\n" for i in range(20))
+    found = compare_texts(f"k,v\n{old}", f"k,v\n{new}", tmp_path, key=("k",))
+    assert any("Check that the key is right" in each for each in found.summary.warnings)
+
+
 # --- repeated keys -------------------------------------------------------------------------------
 
 

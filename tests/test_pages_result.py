@@ -69,8 +69,17 @@ def test_a_result_says_first_what_changed():
     at = shown("result.py", job=str(compared().id))
     assert "mon" in at.title[0].value
     assert "4 rows differ" in words(at)
-    assert "2 changed" in words(at)
+    assert [at.button(key=f"answer_{change}").label for change in ("changed", "added", "removed")] == ["2 changed", "1 added", "1 removed"]
     assert "1 is the same" in words(at)
+
+
+def test_a_number_of_the_answer_leads_to_its_rows():
+    at = shown("result.py", job=str(compared().id), find="0", sort="price~new~asc")
+    at.button(key="answer_removed").click().run()
+    assert (at.query_params["fate"], at.query_params["find"]) == ("removed", "0")
+    assert [line[0] for line in rows(at)] == ["−"]
+    assert "scrollIntoView" in words(at)
+    assert "scrollIntoView" not in words(at.run())
 
 
 def test_the_diffed_csv_is_one_click_away():
@@ -101,9 +110,16 @@ def test_a_filter_without_rows_says_what_to_do():
 
 def test_equal_files_have_no_charts_and_no_table():
     at = shown("result.py", job=str(compared(OLD, OLD).id))
-    assert "Nothing differs. All 4 rows are the same." in words(at)
+    assert "Nothing differs." in words(at)
+    assert "All 4 rows are the same." in words(at)
     assert not at.dataframe
     assert not at.get("plotly_chart")
+
+
+def test_where_only_columns_differ_the_answer_says_so_first():
+    at = shown("result.py", job=str(compared("id,a,b,c\n1,x,y,z\n", "id,a,d\n1,x,y\n").id))
+    assert "No row differs, but the columns do</b>: 1 was added, 2 were removed." in words(at)
+    assert "The only row is the same in the columns that both files have." in words(at)
 
 
 def test_text_from_files_is_never_markup():

@@ -13,8 +13,8 @@ REASONS = {
     "lower({})": "the keys differ in case: try ignoring case",
     "trim({}, ' \t\u00a0')": "the keys differ in spaces around them: try ignoring spaces",
     "ltrim({}, '0')": "the keys differ in leading zeros, which one of the files seems to have lost",
-    "CAST(TRY_CAST({} AS DOUBLE) AS VARCHAR)": "the keys are numbers that are spelled differently",
-    "regexp_replace(lower({}), '[^a-z0-9]', '', 'g')": "the keys differ in punctuation or spaces inside them",
+    "coalesce(CAST(TRY_CAST({0} AS DOUBLE) AS VARCHAR), {0})": "the keys are numbers that are spelled differently",
+    "regexp_replace(lower({}), '[^\\p{{L}}\\p{{N}}]', '', 'g')": "the keys differ in punctuation or spaces inside them",
 }
 
 

@@ -15,6 +15,7 @@ from diffing.jobs import Job
 from diffing.result import Result
 from diffing.services import services
 from diffing.views import Distribution, Facet, FacetKind, TimeCounts, ValueCounts, by_value, distribution, facets, over_time
+from pages.components import table
 from pages.components.fates import marked, named, number, plain, with_names
 from pages.components.table import HASHES, View, narrow
 
@@ -23,18 +24,19 @@ LABEL_ROOM = 1.3
 """How much wider than the longest bar a chart is, for the number at its end."""
 MOMENT, ROOM = 0.4, 620
 """Seconds before charts are drawn, and pixels that are kept for them meanwhile."""
-TALLEST = 300
-"""Pixels of a chart in a row of charts; a taller one scrolls."""
+TALLEST = 380
+"""Pixels of a chart of many values; a taller one scrolls."""
 
 
 def draw(result: Result, chart: Chart, key: str, *, question: bool = True, about: str = "", tallest: int | None = None) -> None:
     """A chart under its question (`about`: the column that it names), or without it where a widget asks."""
-    if question:
-        st.html(f'<p class="df-question">{with_names(chart.question, [about] if about else [])}</p>')
     height = tallest if tallest and chart.figure.layout.height > tallest else "content"
-    with st.container(height=height, border=False):
-        chart.figure.update_layout(legend_itemclick=False, legend_itemdoubleclick=False)
-        _figure(result, chart, key)
+    with st.container(gap="xsmall"):
+        if question:
+            st.html(f'<p class="df-question">{with_names(chart.question, [about] if about else [])}</p>')
+        with st.container(height=height, border=False):
+            chart.figure.update_layout(legend_itemclick=False, legend_itemdoubleclick=False)
+            _figure(result, chart, key)
 
 
 def _figure(result: Result, chart: Chart, key: str) -> None:
@@ -51,6 +53,7 @@ def _clicked(result: Result, name: str) -> None:
     st.session_state["charts_clicked"] = st.session_state.get("charts_clicked", 0) + 1
     if filter:
         narrow(View.now(result.plan), filter)
+        table.look_at_rows()
 
 
 # --- questions, remembered -----------------------------------------------------------------------
@@ -128,7 +131,7 @@ def _columns(result: Result) -> None:
     counts = sorted(((each.name, each.changed) for each in result.summary.columns if each.changed), key=lambda each: -each[1])
     chart = charts.columns_chart(dict(counts[: charts.MOST_BARS]), result.summary.changed)
     chart.figure.update_xaxes(range=[0, counts[0][1] * LABEL_ROOM])
-    draw(result, chart, "columns", tallest=TALLEST)
+    draw(result, chart, "columns")
     if len(counts) > charts.MOST_BARS:
         others = number(len(counts) - charts.MOST_BARS, "other column")
         st.caption(f"The {charts.MOST_BARS} most changed; {others} changed too, see “How this was compared”.")
@@ -160,7 +163,9 @@ def _moved(result: Result) -> None:
     numbers = [each for each in result.summary.columns if each.type is ColumnType.NUMBER]
     chart = charts.totals_chart(numbers)
     if len(numbers) > 1:
-        draw(result, chart, "totals", tallest=TALLEST)
+        draw(result, chart, "totals")
+        if len(numbers) > charts.MOST_TOTALS:
+            st.caption(f"The {charts.MOST_TOTALS} that moved most; all are under “How this was compared”.")
     else:
         said = chart.alt.rpartition(": ")[2].removesuffix(".")
         st.html(f'<p class="df-question">How did the total of {named(numbers[0].name)} move?</p><p class="df-big">{marked(said)}</p>')
@@ -188,4 +193,4 @@ def where(result: Result) -> None:
         chart = charts.time_chart(_over_time(result, column))
     else:
         chart = charts.values_chart(_by_value(result, column))
-    draw(result, chart, "where", question=False, tallest=380)
+    draw(result, chart, "where", question=False, tallest=TALLEST)

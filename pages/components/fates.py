@@ -90,19 +90,27 @@ def number(n: int, one: str = "row", many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
-def answer(summary: Summary) -> str:
-    """What a person wants to know first, as HTML."""
-    if not summary.differing_rows:
-        same = f"All {number(summary.unchanged)} are the same." if summary.unchanged else "Neither file has any rows."
-        return f"No row differs. {same}" if summary.differs else f"Nothing differs. {same}"
-    parts = [_counted(change, getattr(summary, change)) for change in (Change.CHANGED, Change.ADDED, Change.REMOVED)]
-    verb = "differs" if summary.differing_rows == 1 else "differ"
-    same = f"{summary.unchanged:,} {'is' if summary.unchanged == 1 else 'are'} the same." if summary.unchanged else "No row is the same."
-    return f"<b>{number(summary.differing_rows)} {verb}</b>: {', '.join(filter(None, parts))}. {same}"
+def lead(summary: Summary) -> str:
+    """What a person wants to know first, as HTML; how many of each fate comes after it."""
+    n = summary.differing_rows
+    if n:
+        return f"<b>{number(n)} {'differs' if n == 1 else 'differ'}</b>:"
+    added, removed = len(summary.columns_added), len(summary.columns_removed)
+    if added or removed:
+        parts = [f"{n:,} {'was' if n == 1 else 'were'} {what}" for n, what in ((added, "added"), (removed, "removed")) if n]
+        return f"<b>No row differs, but the columns do</b>: {', '.join(parts)}."
+    return "<b>No row differs.</b>" if summary.differs else "<b>Nothing differs.</b>"
 
 
-def _counted(change: Change, n: int) -> str:
-    return f'<span class="df-{change}">{n:,} {change}</span>' if n else ""
+def remainder(summary: Summary) -> str:
+    """What did not change, which ends the answer."""
+    n = summary.unchanged
+    if summary.differing_rows:
+        return f"{n:,} {'is' if n == 1 else 'are'} the same." if n else "No row is the same."
+    if not n:
+        return "Neither file has any rows."
+    others = " in the columns that both files have" if summary.columns_added or summary.columns_removed else ""
+    return f"{'The only row is' if n == 1 else f'All {n:,} rows are'} the same{others}."
 
 
 def style() -> None:
@@ -111,7 +119,7 @@ def style() -> None:
     ink = "light-dark({}, {})".format(*_colours("codeTextColor", "#3A3566", "#D4D1FF"))
     ground = "light-dark({}, {})".format(*_colours("codeBackgroundColor", "#F0EFF9", "#262938"))
     fates = "".join(
-        f".df-{each}{{background:{tint(each)};border-radius:4px;padding:.05em .3em;white-space:nowrap}}"
+        f".st-key-answer_{each} button{{background:{tint(each)}}}.st-key-answer_{each} button:hover{{background:{COLOURS[each]}66}}"
         f".df-edge-{each}{{border-left:3px solid {COLOURS[each]};padding-left:.6rem}}"
         for each in TINTS
     )
@@ -125,7 +133,12 @@ def _colours(option: str, *fallbacks: str) -> list[str]:
 
 
 RULES = """
-.df-answer{font-size:1.35rem;line-height:1.6;margin:0}
+.df-answer{font-size:1.35rem;line-height:1.5;margin:0}
+.st-key-answer{row-gap:.2rem;column-gap:.4rem}
+.st-key-answer button{border-radius:4px;padding:0 .35rem;min-height:0;line-height:1.5;color:inherit}
+.st-key-answer button p{font-size:1.35rem;line-height:1.5}
+.st-key-rows [data-testid=stElementToolbar]{top:-5px!important;right:2px!important}
+.st-key-pager [data-testid=stPagination]{justify-content:flex-end}
 .df-quiet{opacity:.72;font-size:.9rem;margin:0}
 .df-none{opacity:.5}
 code.df-name{font-size:.88em;padding:.12em .3em;border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import streamlit as st
 
+from diffing.charts import grouped
 from diffing.grammar import ColumnType
 from diffing.jobs import Job
 from diffing.plan import ColumnPair
@@ -109,8 +110,19 @@ def _matching(job: Job, result: Result) -> str:
 
 def _columns(result: Result) -> str:
     lines = [_column(pair, each) for pair, each in zip(result.plan.columns, result.summary.columns, strict=True)]
-    heads = ("Column", "Rule", "Changed cells", "Differ as text, count as same", "Read as text")
+    heads = ["Column", "Rule", "Changed cells", "Differ as text, count as same", "Read as text"]
+    if any(each.old_total is not None for each in result.summary.columns):
+        heads.append("Total")
+        lines = [(*line, _total(each)) for line, each in zip(lines, result.summary.columns, strict=True)]
     return _table("Columns and their rules", heads, lines)
+
+
+def _total(each: ColumnSummary) -> str:
+    """Old and new total, all digits kept."""
+    if each.old_total is None or each.new_total is None:
+        return ""
+    old, new = grouped(each.old_total), grouped(each.new_total)
+    return old if old == new else f"{old} → {new}"
 
 
 def _column(pair: ColumnPair, each: ColumnSummary) -> tuple[object, ...]:

@@ -38,6 +38,8 @@ MOST_IN_CHANGE = 28
 SAME_BEFORE = 8
 """Letters that both texts of a change have in common and that are shown before what differs."""
 LEAST_ROWS = 20
+PAGE_BUTTON, PAGE_BUTTONS = 44, 7
+"""Pixels of a button to a page; how many there are, besides those to the page before and after."""
 HEIGHT = 460
 SETTLED = 3.0
 """Seconds after which every part of a page knows a change of the address."""
@@ -45,7 +47,7 @@ LEFT_TO_RIGHT = "\u200e"
 NONE, CHANGED, ADDED, REMOVED, SIGNED = range(5)
 """What a cell looks like; SIGNED comes on top, for the sign of a row."""
 _FILLS = [f"background-color: {tint(change)}" for change in (Change.CHANGED, Change.ADDED, Change.REMOVED)]
-_SIGNS = [f"background-color: {COLOURS[change]}80; font-weight: bold" for change in FATES]
+_SIGNS = [f"background-color: {COLOURS[change]}; color: #ffffff" for change in FATES]
 STYLES = np.array(["", *_FILLS, "", *_SIGNS], dtype=object)
 WORDS = {
     Test.EQUALS: "is",
@@ -54,6 +56,10 @@ WORDS = {
     Test.NULL: "is empty",
     Test.NOT_NULL: "is not empty",
 }
+INTO_SIGHT = """
+const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+document.querySelector(".st-key-rows")?.scrollIntoView({block: "nearest", behavior: still ? "auto" : "smooth"});
+"""
 HASHES: Mapping[Any, Any] = {Result: lambda result: result.folder.name, Filter: repr, Order: repr}
 """How answers are remembered: a folder holds one result for ever, and a filter says what it means."""
 
@@ -103,6 +109,19 @@ def narrow(view: View, by: Filter) -> None:
     columns = {each.column for each in by.conditions}
     kept = tuple(each for each in view.filter.conditions if each.column not in columns)
     show(replace(view, filter=replace(view.filter, conditions=kept).narrowed(by), number=1))
+
+
+def look_at_rows() -> None:
+    """Bring the rows into sight when the page has been drawn: what was clicked is far above them."""
+    st.session_state["look_at_rows"] = st.session_state.get("look_at_rows", 0) + 1
+
+
+def brought_into_sight() -> None:
+    """Scroll just as far as it takes to see the rows that were asked for; each time that is asked, once."""
+    asked = st.session_state.get("look_at_rows", 0)
+    if asked != st.session_state.get("looked_at_rows", 0):
+        st.session_state["looked_at_rows"] = asked
+        st.html(f"<script>/* {asked} */{INTO_SIGHT}</script>", unsafe_allow_javascript=True)
 
 
 # --- questions, remembered -----------------------------------------------------------------------
@@ -162,8 +181,12 @@ def _filters(result: Result, view: View, fates: Mapping[Change, int]) -> None:
 
 
 def _bind(key: str, value: object) -> str:
-    """Make a widget show what the address says."""
-    if st.session_state.get(key) != value:
+    """Make a widget show what the address says.
+
+    It is told again each time: a browser that is busy with a first page may draw only the second. What is being
+    typed into an empty one stays.
+    """
+    if value or st.session_state.get(key) != value:
         st.session_state[key] = value
     return key
 
@@ -520,7 +543,14 @@ def _pager(plan: Plan, view: View, at: int, pages: int, size: int, total: int) -
         st.space("stretch")
         if pages > 1:
             key = f"page_{at}_of_{pages}"
-            st.pagination(pages, default=at, key=key, on_change=lambda: _turn(plan, number=st.session_state[key]))
+            st.pagination(
+                pages,
+                default=at,
+                max_visible_pages=PAGE_BUTTONS,
+                width=PAGE_BUTTON * (min(pages, PAGE_BUTTONS) + 2),
+                key=key,
+                on_change=lambda: _turn(plan, number=st.session_state[key]),
+            )
 
 
 # --- one row -------------------------------------------------------------------------------------

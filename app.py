@@ -7,12 +7,13 @@ import streamlit as st
 from diffing.api import routes
 from diffing.asgi import lifespan, middleware
 from diffing.services import services
+from pages.components import sight
 from pages.components.stale import StaleRuns
 
 app = st.App(
     Path(__file__).with_name("pages") / "main.py",
     routes=routes(services),
-    middleware=middleware(services, StaleRuns),
+    middleware=middleware(services, StaleRuns, scripts=[sight.SCRIPT]),
     lifespan=lifespan,
 )
 

@@ -52,22 +52,19 @@ REFUSED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>CSV Dif
 
 SCRIPT = "sha256-THxz9J9+wf7rhwR2YkXJoSZ13UCmYyC+3lNDv2+8ugA="
 """The one script that stands in Streamlit's page itself; all others are files."""
-PAGE_POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        f"script-src 'self' '{SCRIPT}'",
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "worker-src 'self' blob:",
-        "frame-src 'none'",
-        "object-src 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'self'",
-    )
+PAGE_POLICY = (
+    "default-src 'self'",
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data: blob:",
+    "font-src 'self' data:",
+    "worker-src 'self' blob:",
+    "frame-src 'none'",
+    "object-src 'none'",
+    "base-uri 'self'",
+    "form-action 'self'",
+    "frame-ancestors 'self'",
 )
-"""What a page may load and do: from this server alone, no script but its own files. Streamlit writes its styles into the page."""
+"""What a page may load and do: from this server alone, and see `page_policy`. Streamlit writes its styles into the page."""
 
 GetServices = Callable[[], Services]
 
@@ -76,11 +73,17 @@ _UPLOAD = re.compile(r"/_stcore/upload_file/[^/]+/([^/]+)$")
 _STARTS_WORK = re.compile(rf"{API}diffing/new(/|$)")
 
 
-def middleware(get: GetServices, *inner: Callable[[ASGIApp], ASGIApp]) -> list[Middleware]:
-    """Everything in this file, the outermost first, and what else is given."""
+def page_policy(scripts: Iterable[str]) -> str:
+    """The policy of a page that runs no script but the files of the server, and those that are exactly these texts."""
+    own = (f"sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}" for each in scripts)
+    return "; ".join((*PAGE_POLICY, " ".join(("script-src 'self'", *(f"'{each}'" for each in (SCRIPT, *own))))))
+
+
+def middleware(get: GetServices, *inner: Callable[[ASGIApp], ASGIApp], scripts: Iterable[str] = ()) -> list[Middleware]:
+    """Everything in this file, the outermost first, and what else is given. `scripts`: texts that pages may run."""
     return [
         Middleware(PromptSocket),
-        Middleware(SafeHeaders),
+        Middleware(SafeHeaders, page_policy(scripts)),
         Middleware(HostGuard, get),
         Middleware(TokenGuard, get),
         Middleware(OwnerCookie),
@@ -157,19 +160,18 @@ class SafeHeaders:
         "cross-origin-resource-policy": "same-origin",
     }
     PAGES = {
-        "content-security-policy": PAGE_POLICY,
         "cross-origin-opener-policy": "same-origin",
         "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     }
     DATA = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, policy: str) -> None:
+        self.app, self.pages = app, self.PAGES | {"content-security-policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        added = self.COMMON | (self.DATA if scope["path"].startswith(API) else self.PAGES)
+        added = self.COMMON | (self.DATA if scope["path"].startswith(API) else self.pages)
 
         async def send_more(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -12,7 +12,7 @@ from diffing.jobs import Job, JobState
 from diffing.result import Change, Result, Summary
 from diffing.services import services
 from diffing.store import ResultGone
-from pages.components import chart_panel, downloads, how, progress, table
+from pages.components import chart_panel, downloads, how, progress, sight, table
 from pages.components.fates import lead, marked, named, number, plain, remainder, said, style, with_names
 
 MOST_WARNINGS = 5
@@ -88,7 +88,7 @@ def evidence(job: Job, result: Result) -> None:
         table.rows(job)
     with above:
         chart_panel.charts_of(job, result)
-    table.brought_into_sight()
+    sight.brought_into_sight()
 
 
 def sentence(job: Job, result: Result) -> None:
@@ -116,7 +116,7 @@ def only(result: Result, change: Change) -> None:
     """Go to the rows of one fate."""
     view = table.View.now(result.plan)
     table.show(replace(view, filter=replace(view.filter, changes=(change,)), number=1))
-    table.look_at_rows()
+    sight.look_at_rows()
 
 
 def origin(job: Job) -> None:

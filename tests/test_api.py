@@ -21,6 +21,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from diffing import errors, excel, jobs, services, store, uploads
 from diffing.api import FIELDS, STATUS, routes, status_of
+from diffing.asgi import page_policy
 from diffing.engines import Watch
 from diffing.errors import DiffError
 from diffing.jobs import JobState
@@ -498,6 +499,14 @@ def test_answers_carry_headers_that_keep_browsers_careful(seen: TestClient) -> N
         assert headers["x-frame-options"] == "SAMEORIGIN"
         assert headers["referrer-policy"] == "same-origin"
         assert "frame-ancestors" in headers["content-security-policy"]
+
+
+def test_pages_run_files_of_the_server_and_no_other_script_than_the_launcher_names() -> None:
+    rules = dict(rule.split(" ", 1) for rule in page_policy(["alert(1)"]).split("; "))
+    allowed = rules["script-src"].split()
+    assert allowed[0] == "'self'" and len(allowed) == 3
+    assert allowed[2] == "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"
+    assert rules["default-src"] == "'self'"
 
 
 def test_each_browser_gets_a_name_of_its_own_once(site: Site) -> None:

@@ -15,7 +15,7 @@ from diffing.jobs import Job
 from diffing.result import Result
 from diffing.services import services
 from diffing.views import Distribution, Facet, FacetKind, TimeCounts, ValueCounts, by_value, distribution, facets, over_time
-from pages.components import table
+from pages.components import sight
 from pages.components.fates import marked, named, number, plain, with_names
 from pages.components.table import HASHES, View, narrow
 
@@ -53,7 +53,7 @@ def _clicked(result: Result, name: str) -> None:
     st.session_state["charts_clicked"] = st.session_state.get("charts_clicked", 0) + 1
     if filter:
         narrow(View.now(result.plan), filter)
-        table.look_at_rows()
+        sight.look_at_rows()
 
 
 # --- questions, remembered -----------------------------------------------------------------------

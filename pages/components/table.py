@@ -56,10 +56,6 @@ WORDS = {
     Test.NULL: "is empty",
     Test.NOT_NULL: "is not empty",
 }
-INTO_SIGHT = """
-const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-document.querySelector(".st-key-rows")?.scrollIntoView({block: "nearest", behavior: still ? "auto" : "smooth"});
-"""
 HASHES: Mapping[Any, Any] = {Result: lambda result: result.folder.name, Filter: repr, Order: repr}
 """How answers are remembered: a folder holds one result for ever, and a filter says what it means."""
 
@@ -109,19 +105,6 @@ def narrow(view: View, by: Filter) -> None:
     columns = {each.column for each in by.conditions}
     kept = tuple(each for each in view.filter.conditions if each.column not in columns)
     show(replace(view, filter=replace(view.filter, conditions=kept).narrowed(by), number=1))
-
-
-def look_at_rows() -> None:
-    """Bring the rows into sight when the page has been drawn: what was clicked is far above them."""
-    st.session_state["look_at_rows"] = st.session_state.get("look_at_rows", 0) + 1
-
-
-def brought_into_sight() -> None:
-    """Scroll just as far as it takes to see the rows that were asked for; each time that is asked, once."""
-    asked = st.session_state.get("look_at_rows", 0)
-    if asked != st.session_state.get("looked_at_rows", 0):
-        st.session_state["looked_at_rows"] = asked
-        st.html(f"<script>/* {asked} */{INTO_SIGHT}</script>", unsafe_allow_javascript=True)
 
 
 # --- questions, remembered -----------------------------------------------------------------------

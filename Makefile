@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test demo-data bench bench-app check format clean
+.PHONY: run test demo-data bench bench-peers bench-scale bench-app check format clean
 
 run: $(VENV)/.run demo-data
 	@$(BIN)/python app.py
@@ -16,6 +16,15 @@ demo-data: $(VENV)/.run
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
+
+# Installs the peers that pip has, each in an environment of its own; csvdiff and qsv are taken if they are on the PATH.
+bench-peers: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.run --peers 1000000 10000000
+
+# Growth with the rows, and wide, repeated and very large files; some 10 GB of files are made in benchmarks/data.
+bench-scale: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.scale --shapes
 
 bench-app: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.app

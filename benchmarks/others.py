@@ -15,7 +15,7 @@ def read(old: str, new: str, key: str) -> None:
 
 
 def join(old: str, new: str, key: str, out: str = "/dev/null") -> None:
-    """DuckDB joining both parsed files on the key, and writing the rows that differ, in order, old beside new."""
+    """DuckDB joining both parsed files on the key, writing the rows that differ as this tool does, in order, with changes of numbers."""
     import duckdb
 
     con = duckdb.connect()
@@ -27,11 +27,22 @@ def join(old: str, new: str, key: str, out: str = "/dev/null") -> None:
     on = " AND ".join(f'o."{k}" IS NOT DISTINCT FROM n."{k}"' for k in keys)
     cells = [name for name in names if name not in keys]
     differs = " OR ".join(f'o."{name}" IS DISTINCT FROM n."{name}"' for name in cells)
+    typed = {name: kind for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM read_csv('{old}')").fetchall()}
+    numbers = {name for name, kind in typed.items() if kind in ("BIGINT", "DOUBLE")}
     key_items = [f'coalesce(o."{k}", n."{k}") AS "{k}"' for k in keys]
-    cell_items = [f'o."{name}" AS "{name}_old", n."{name}" AS "{name}_new"' for name in cells]
-    missing = " OR ".join(f'{side}."{keys[-1]}" IS NULL' for side in "on")
-    query = f"SELECT {', '.join(key_items + cell_items)} FROM o FULL JOIN n ON {on} WHERE {missing} OR {differs} ORDER BY ALL"
+    cell_items = [f'o."{name}" AS "{name}_old", n."{name}" AS "{name}_new"' + (_change(name) if name in numbers else "") for name in cells]
+    lost, come = (f'{side}."{keys[-1]}" IS NULL' for side in "no")
+    change = f"CASE WHEN {come} THEN 'added' WHEN {lost} THEN 'removed' ELSE 'changed' END AS change"
+    order = ", ".join(f"TRY_CAST({i} AS BIGINT)" if k in numbers else i for k, i in ((k, f'coalesce(o."{k}", n."{k}")') for k in keys))
+    query = f"SELECT {', '.join([change, *key_items, *cell_items])} FROM o FULL JOIN n ON {on} WHERE {lost} OR {come} OR {differs}"
+    query += f" ORDER BY {order}"
     con.execute(f"COPY ({query}) TO '{out}' (FORMAT csv)")
+
+
+def _change(name: str) -> str:
+    """new − old as a decimal; a missing row counts as nothing."""
+    new, old = (f'coalesce(TRY_CAST({side}."{name}" AS DECIMAL(38,18)), 0)' for side in "no")
+    return f""", rtrim(rtrim(CAST({new} - {old} AS VARCHAR), '0'), '.') AS "{name}_change\""""
 
 
 def merge(old: str, new: str, key: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 if __name__ == "__main__":
-    from diffing.cli import main
+    from diffing.cli import script
 
-    sys.exit(main())
+    script()

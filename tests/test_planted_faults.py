@@ -64,6 +64,7 @@ EVIDENCE = [
     case("id,v,w; k,1,a; k,1,b; k,1,c", "id,v,w; k,1,z; k,1,b; k,1,x; k,2,y"),
     case("id,v,w; k,1,a; k,2,b; l,1,1; l,2,2", "id,v,w; k,2,x; k,3,a; l,9,9; l,8,8; l,7,7"),
     case("id,v; k,1; k,1; k,1; m,1", "id,v; k,1; m,1; m,1"),
+    case("id,v; k,1; k,1; k,1; m,1; n,1; o,1; p,1; q,1", "id,v; k,1; m,1; m,1; n,1; o,1; p,1; q,1"),
     case("id,v; a,x y; b,_ x_; c,na; d,NA", "id,v; a,xy; b,x; c,; d,", nulls=("na",), rules=(Rule(), Rule(ignore_space=True))),
     case("id,v; 9,1; 10,1; 100,1", "id,v; 9,2; 10,2; 100,2; x,1", rules=(NUMBER,)),
 ]

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from diffing.engines.hashes import Hashed, Hashes, Rows, Runs, bucket_count, runs_of
-from diffing.engines.matching import names_every_row
+from diffing.engines.matching import may_repeat
 from diffing.engines.reading import cells
 from diffing.engines.run import SIDES, Run, Side
 from diffing.lines import Marks, Positions
@@ -64,20 +64,27 @@ def are_whole_records(sources: Mapping[str, Source], runs: Mapping[str, Runs]) -
 def find_leftovers(run: Run) -> bool:
     """Make tables old_left and new_left: p0, p1, … and the matching forms of key cells.
 
-    True: the key names every row of them, without empty cells. Then identical rows can be among
-    them, which matching finds to be unchanged just as well.
+    True: the key names every row of them. Then rows with the same text can be among them, which
+    matching finds to be unchanged just as well.
     """
     old, new = (run.sides[side] for side in SIDES)
-    if old.hashes and new.hashes:
-        if run.plan.key and _share_of_differing(old.hashes, new.hashes) > MOST:
-            _read_all(run)
-            if all(names_every_row(run, side) for side in SIDES):
-                return True
+    if not (old.hashes and new.hashes):
+        _cancel_rows(run, {side: cells(run, side) for side in SIDES})
+        return False
+    mostly_differ = bool(run.plan.key) and _share_of_differing(old.hashes, new.hashes) > MOST
+    if not mostly_differ:
         _cancel_records(run, {"old": old.hashes, "new": new.hashes})
-        if not _can_hide(old, new, old.hashes, new.hashes):
-            _read_all(run)
-            return False
-    _cancel_rows(run)
+    for side in SIDES:
+        _create(run, side, cells(run, side))
+    if not mostly_differ and not _can_hide(old, new, old.hashes, new.hashes):
+        return False
+    if run.plan.key and not any(may_repeat(run, side) for side in SIDES):
+        return True
+    for side in SIDES:
+        run.execute(f"CREATE OR REPLACE TEMP TABLE {side}_cells AS SELECT {', '.join(run.cell_names())} FROM {side}_left")
+    _cancel_rows(run, {side: f"SELECT * FROM {side}_cells" for side in SIDES})
+    for side in SIDES:
+        run.execute(f"DROP TABLE {side}_cells")
     return False
 
 
@@ -87,11 +94,6 @@ def _share_of_differing(old: Hashes, new: Hashes) -> float:
     even = used - int(np.count_nonzero(old.sums != new.sums))
     rows_a_bucket = max(old.rows, new.rows) / max(used, 1)
     return 1.0 - float((even / max(used, 1)) ** (1 / max(rows_a_bucket, 1.0)))
-
-
-def _read_all(run: Run) -> None:
-    for side in SIDES:
-        _create(run, side, cells(run, side))
 
 
 def _can_hide(old: Side, new: Side, old_hashes: Hashes, new_hashes: Hashes) -> bool:
@@ -195,24 +197,13 @@ def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: list[int], stops: list
 # --- by the text of cells ------------------------------------------------------------------------
 
 
-def _cancel_rows(run: Run) -> None:
-    """Cancel rows with the same text in all cells of the plan."""
+def _cancel_rows(run: Run, rows: Mapping[str, str]) -> None:
+    """Cancel rows with the same text in all cells of the plan; `rows` is SQL for the rows of each side."""
     names = run.cell_names()
     row_hash = _hash(names)
-    rows = {side: _read_once(run, side) for side in SIDES}
     _find_surplus(run, {side: f"SELECT {row_hash} AS h FROM ({rows[side]})" for side in SIDES})
     for side in SIDES:
         _create(run, side, _without_partner(run, side, rows[side], names))
-        run.execute(f"DROP TABLE IF EXISTS {side}_cells")
-
-
-def _read_once(run: Run, side: str) -> str:
-    """SQL for the cells of a side, which are put in a table if only few rows are left."""
-    left = run.sides[side].left
-    if left is None:
-        return cells(run, side)
-    run.execute(f"CREATE OR REPLACE TEMP TABLE {side}_cells AS {cells(run, side)}")
-    return f"SELECT * FROM {side}_cells"
 
 
 def _hash(names: Sequence[str]) -> str:

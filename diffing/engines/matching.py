@@ -34,11 +34,12 @@ class Matching:
 def match_rows(run: Run, *, unique: bool = False) -> Matching:
     """Give old_left and new_left a column `slot`: rows are partners if key and slot are the same.
 
-    `unique` says that the key is known to name every row of each.
+    `unique` says that the key is known to name every row of each; then rows with the same text may be among them.
     """
-    _find_repeated(run, unique=unique or not any(_may_repeat(run, side) for side in SIDES))
+    _find_repeated(run, unique=unique or not any(may_repeat(run, side) for side in SIDES))
     repeated = run.number("SELECT count(*) FROM repeated") > 0
-    keys = {side: _key_counts(run, side) for side in SIDES} if run.plan.key else {}
+    same = _same_with_empty_keys(run) if unique else 0
+    keys = {side: _key_counts(run, side, same) for side in SIDES} if run.plan.key else {}
     large = run.number(f"SELECT count(*) FROM repeated WHERE o * n > {MOST_PAIRS}") if run.plan.key else 0
     if repeated:
         _give_slots(run)
@@ -48,13 +49,7 @@ def match_rows(run: Run, *, unique: bool = False) -> Matching:
     return Matching(repeated, large, keys)
 
 
-def names_every_row(run: Run, side: str) -> bool:
-    """Whether no key of a side is repeated, and none has an empty cell."""
-    empty = " OR ".join(f"{name} IS NULL" for name in run.sql.match_names())
-    return not run.number(f"SELECT count(*) FROM {side}_left WHERE {empty}") and not _may_repeat(run, side)
-
-
-def _may_repeat(run: Run, side: str) -> bool:
+def may_repeat(run: Run, side: str) -> bool:
     """Whether two rows of a side have keys with the same hash: the quick look before the exact one."""
     row_hash = f"hash({', '.join(run.sql.match_names())})"
     return run.number(f"SELECT count(*) - count(DISTINCT {row_hash}) FROM {side}_left") > 0
@@ -73,11 +68,23 @@ def _find_repeated(run: Run, *, unique: bool) -> None:
     )
 
 
-def _key_counts(run: Run, side: str) -> KeyCounts:
+def _same_with_empty_keys(run: Run) -> int:
+    """How many rows with an empty key cell have the same text on both sides."""
+    row_hash = f"SELECT hash({', '.join(run.cell_names())}) AS h"
+    old, new = (f"{row_hash} FROM {side}_left WHERE {_has_empty(run)}" for side in SIDES)
+    return run.number(f"SELECT count(*) FROM ({old}) JOIN ({new}) USING (h)")
+
+
+def _has_empty(run: Run) -> str:
+    return " OR ".join(f"{name} IS NULL" for name in run.sql.match_names())
+
+
+def _key_counts(run: Run, side: str, same: int) -> KeyCounts:
+    """`same`: rows with an empty key cell that are not counted, since both sides have them."""
     times = "o" if side == "old" else "n"
     found = run.execute(f"SELECT count(*), coalesce(sum({times}), 0) FROM repeated WHERE {times} > 1").fetchone() or (0, 0)
-    empty = " OR ".join(f"{name} IS NULL" for name in run.sql.match_names())
-    return KeyCounts(run.number(f"SELECT count(*) FROM {side}_left WHERE {empty}"), int(found[0]), int(found[1]))
+    empty = run.number(f"SELECT count(*) FROM {side}_left WHERE {_has_empty(run)}")
+    return KeyCounts(empty - same, int(found[0]), int(found[1]))
 
 
 def _give_slots(run: Run) -> None:

@@ -39,6 +39,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.audit
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

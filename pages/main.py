@@ -24,15 +24,18 @@ NOT_OURS = '[data-testid="stMainMenuItem-recordScreencast"], [data-testid="stMai
 """Parts of the frame's own menu that say nothing to a person who compares tables."""
 
 NAME = """
-[data-testid="stLogoLink"] {display: flex; align-items: center; gap: .6rem; color: inherit; text-decoration: none}
-[data-testid="stLogoLink"]::after {content: "CSV Diffing"; font-weight: 600; font-size: 1.15rem; white-space: nowrap}
+:has(> [data-testid="stHeaderLogo"]) {display: flex; align-items: center; gap: .6rem; color: inherit}
+:has(> [data-testid="stHeaderLogo"])::after {content: "CSV Diffing"; font-weight: 600; font-size: 1.15rem; white-space: nowrap}
 """
 """The name beside the sign, as text: it is dark on light and light on dark, whichever is chosen when."""
+
+DROP = '[data-testid="stFileUploaderDropzone"] {min-height: 6.5rem; align-items: center; border-style: dashed}'
+"""A place to drop a file that looks like one."""
 
 st.set_page_config(page_title="CSV Diffing", page_icon=str(STATIC / "favicon.png"), layout="wide")
 st.logo(str(STATIC / "favicon.png"), size="large")
 inks = ", ".join(str(st.get_option(f"theme.{each}.linkColor")) for each in ("light", "dark"))
-st.html(f"<style>{CHOSEN} * {{color: light-dark({inks})}} {NOT_OURS} {{display: none}} {NAME}</style>")
+st.html(f"<style>{CHOSEN} * {{color: light-dark({inks})}} {NOT_OURS} {{display: none}} {NAME} {DROP}</style>")
 pages = [
     st.Page(file, title=title, url_path=address, default=not address, visibility=visibility)
     for file, title, address, visibility in MENU

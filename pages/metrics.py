@@ -25,6 +25,11 @@ STATES = {
     JobState.CANCELLED: "cancelled",
     JobState.INTERRUPTED: "interrupted",
 }
+LOOK = """
+.st-key-metric_heads {border-color: transparent; padding-top: 0; padding-bottom: 0}
+[class*="st-key-last_"] button {min-height: 0; padding: 0}
+"""
+"""Heads stand above their columns, and a button in a line of text takes no more room than the text."""
 EXAMPLE = """[orders]
 title = "Orders"
 description = "Orders per day and shop."
@@ -44,6 +49,7 @@ def main() -> None:
         shown_error(error)
         explain()
         return
+    st.html(f"<style>{LOOK}</style>")
     heading(metrics)
     if metrics:
         busy = any(job.state.active for job in services().jobs.list())
@@ -56,8 +62,9 @@ def main() -> None:
 
 def heading(metrics: dict[str, Metric]) -> None:
     complete = [id_ for id_, metric in metrics.items() if can_run(metric)]
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.title("Metrics", anchor=False, width="content")
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    left.title("Metrics", anchor=False)
+    with right.container(horizontal=True, horizontal_alignment="right"):
         st.button("Run all", type="primary", icon=":material/play_arrow:", disabled=not complete, on_click=run_all, args=(complete,))
     st.caption("Comparisons with a name. Each has an old and a new file, a key and rules, and can be run again and again.")
     for error in st.session_state.pop("not_run", []):
@@ -87,8 +94,9 @@ def table(metrics: dict[str, Metric]) -> None:
     for job in services().jobs.list():
         if job.question.metric:
             latest.setdefault(job.question.metric, job)
-    for cell, head in zip(st.columns(WIDTHS), HEADS, strict=True):
-        cell.caption(head)
+    with st.container(border=True, key="metric_heads"):
+        for cell, head in zip(st.columns(WIDTHS), HEADS, strict=True):
+            cell.caption(head)
     for metric in metrics.values():
         row(metric, latest.get(metric.id))
 
@@ -137,10 +145,13 @@ def _outcome(job: Job) -> str:
         return STATES[job.state] + (f", {job.share:.0%}" if job.state is JobState.RUNNING else "")
     try:
         with services().jobs.peek(job) as lease:
-            rows = lease.result.summary.differing_rows
+            summary = lease.result.summary
     except (ResultGone, DiffError):
         return "no longer kept"
-    return f"{number(rows)} {'differs' if rows == 1 else 'differ'}" if rows else "no row differs"
+    rows = summary.differing_rows
+    if rows:
+        return f"{number(rows)} {'differs' if rows == 1 else 'differ'}"
+    return "only columns differ" if summary.columns_added or summary.columns_removed else "no row differs"
 
 
 def _ways_on(metric: Metric) -> None:

@@ -22,7 +22,7 @@ from pages.components.files_finding import Waiting, inspector, shown_error
 
 MEANINGS = {"old": "the table as it was", "new": "the table as it is now"}
 MIB = 1 << 20
-ACCEPTED = "CSV with any delimiter and encoding, also as .gz or .zst, or Parquet"
+ACCEPTED = "Drop a file here, or choose one: CSV with any delimiter and encoding, also as .gz or .zst, or Parquet."
 
 
 def two_uploads(waiting: Waiting) -> tuple[Source, Source] | None:

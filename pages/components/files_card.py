@@ -145,10 +145,11 @@ def _asked(side: str, source: Source | None, field: str, label: str, names: dict
 
 
 def _skipped(side: str, source: Source | None) -> None:
-    for field, label in (("skip_rows", "Lines to skip before the header"), ("skip_after_header", "Rows to skip after the header")):
+    skipped = (("skip_rows", "Lines to skip first"), ("skip_after_header", "Rows to skip then"))
+    for place, (field, label) in zip(st.columns(2), skipped, strict=True):
         chosen = getattr(_choice(side), field)
-        key = synced(f"{field}_{side}", chosen if chosen is not None else source.dialect.skip_rows if source else 0)
-        st.number_input(label, 0, 10_000, key=key, on_change=entered(key, lambda value, field=field: _say(side, field, value)))
+        key = synced(f"{field}_{side}", chosen if chosen is not None else getattr(source.dialect, field) if source else 0)
+        place.number_input(label, 0, 10_000, key=key, on_change=entered(key, lambda value, field=field: _say(side, field, value)))
 
 
 def _say(side: str, field: str, value: object) -> None:

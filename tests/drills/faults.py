@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest import mock
 
 from diffing.engines.duckdb import DuckDBEngine
@@ -49,13 +50,22 @@ from tests.drills._serving import (
 ROWS = 600_000
 """Rows of the tables that are compared while something breaks: about two seconds."""
 RANDOM = random.Random(2026)
+KILLED_IN = (
+    "opening the files",
+    "reading both files",
+    "cancelling identical rows",
+    "matching rows",
+    "comparing cells",
+    "sorting the result",
+    "done",
+)
 
 
 # --- killed --------------------------------------------------------------------------------------
 
 
 def killed(folder: Path, times: int = 20) -> Found:
-    """The server is killed at a random moment of a job. Started again, it has the whole result or an interrupted job."""
+    """The server is killed at a random moment of each stage of a job. Started again, it has the whole result or an interrupted job."""
     expected = _pair(folder, "orders")
     wrong, stages, ends = [], Counter[str](), Counter[str]()
     server = Server(folder)
@@ -63,8 +73,7 @@ def killed(folder: Path, times: int = 20) -> Found:
     for i in range(times):
         touch(folder / "orders_new.csv", i + 1)
         job = start(server, "orders")
-        time.sleep(RANDOM.uniform(0, 1.3))
-        now = state(server, job)
+        now = _reached(server, job, KILLED_IN[i % len(KILLED_IN)])
         stages[now.get("stage") or now["status"]] += 1
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
@@ -84,6 +93,16 @@ def killed(folder: Path, times: int = 20) -> Found:
     server.stop()
     seen = ", ".join(f"{name} {count}" for name, count in stages.most_common())
     return Found("server killed (`kill -9`) in a job", times, tuple(wrong), f"killed while: {seen}; then: {_in_words(ends)}")
+
+
+def _reached(server: Server, job: int, stage: str) -> Any:
+    """What is told of a job a moment after it came to a stage; or when it is done, if the stage was too short to be seen."""
+    while (now := state(server, job))["status"] == "processing" and now["stage"] != stage:
+        pass
+    if now["status"] == "processing":
+        time.sleep(RANDOM.uniform(0, 0.1))
+        now = state(server, job)
+    return now
 
 
 def _pair(folder: Path, name: str) -> str:

@@ -99,8 +99,8 @@ def test_latin_1_is_read(tmp_path, text):
     assert [(row["v_old"], row["v_new"]) for row in found.rows] == [("café", "cafés")]
 
 
-def test_ragged_lines_are_refused_with_their_numbers(tmp_path):
-    with pytest.raises(BadLinesError, match="rag_a.csv has a bad line .2.*2 cells instead of 3"):
+def test_ragged_lines_of_both_files_are_refused_with_their_numbers(tmp_path):
+    with pytest.raises(BadLinesError, match=r"rag_a.csv has a bad line .2.*2 cells instead of 3.* rag_b.csv has a bad line .3.*4 cells"):
         compare("rag", tmp_path, key=("id",))
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +25,7 @@ from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import match_rows
 from diffing.engines.run import SIDES, Clock, Run, Side
 from diffing.engines.totals import with_totals
-from diffing.errors import EngineError, SourceError
+from diffing.errors import BadLinesError, EngineError, SourceError
 from diffing.locked import connected
 from diffing.plan import Plan
 from diffing.records import check_records
@@ -229,7 +229,15 @@ def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes])
     head = common_head(plan, work / "head.csv", lambda done: progress(2 * done)) if hashes else None
     with ThreadPoolExecutor(len(SIDES)) as pool:
         checks = {side: pool.submit(check, side) for side in SIDES}
+        _refuse_bad_lines([check.exception() for check in checks.values()])
         return {side: check.result() for side, check in checks.items()}
+
+
+def _refuse_bad_lines(errors: Sequence[BaseException | None]) -> None:
+    """Name the bad lines of both files at once, if both have some."""
+    refusals = [error for error in errors if isinstance(error, BadLinesError)]
+    if len(refusals) == len(errors):
+        raise BadLinesError(" ".join(each.message for each in refusals), refusals[0].hint)
 
 
 def _text_bytes(source: Source) -> int:

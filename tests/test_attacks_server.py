@@ -126,6 +126,10 @@ def test_every_answer_has_headers_that_keep_browsers_careful(server: Server, pat
         assert "access-control-allow-origin" not in told
 
 
+def test_other_users_of_the_machine_do_not_see_the_store(server: Server) -> None:
+    assert (server.folder / "store").stat().st_mode & 0o077 == 0
+
+
 def test_a_download_is_an_attachment_that_no_page_shows(server: Server) -> None:
     job = int(asked(server, "POST", "/api/diffing/new/m", LET_IN).body.split(b":")[1].strip(b" }"))
     while (answer := asked(server, "GET", f"/api/diffing/job/{job}", LET_IN)).headers["content-type"] == "application/json":

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from diffing.services import _READERS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
 COMMANDS = [line for line in SHELL if line.startswith("python -m diffing")]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
@@ -64,3 +67,9 @@ def test_every_room_it_names_is_there():
 def test_every_option_it_names_is_there():
     listed = subprocess.run([sys.executable, "-m", "diffing", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
     assert {each for each in re.findall(r"`(--[a-z-]+)", README) if each not in listed} <= {"--old-", "--new-"}
+
+
+def test_every_setting_is_explained_and_every_explained_one_is_there():
+    explained = {name: set(re.findall(r"DIFFING_[A-Z]+(?:_[A-Z]+)*", text)) for name, text in TEXTS.items()}
+    assert explained["README.md"] == set(_READERS)
+    assert [name for name, found in explained.items() if not found <= set(_READERS)] == []

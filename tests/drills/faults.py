@@ -390,8 +390,8 @@ def _jobs(folder: Path) -> Iterator[Jobs]:
         jobs.close()
 
 
-def cancelled(folder: Path, times: int = 200) -> Found:
-    """A job is cancelled at a random moment: its query ends, and memory, disk and threads are free again."""
+def cancelled(folder: Path, times: int = 200, *, longest: float = 1.8, patience: float = 2.0) -> Found:
+    """A job is cancelled at a random moment of its first seconds (`longest`): it ends, and memory, disk and threads are free again."""
     _pair(folder, "orders")
     wrong, waits, stages = [], [], Counter[str]()
     with _jobs(folder) as jobs:
@@ -404,7 +404,7 @@ def cancelled(folder: Path, times: int = 200) -> Found:
         for i in range(times):
             touch(folder / "orders_new.csv", 100 + i)
             job = jobs.submit_metric("orders")
-            time.sleep(RANDOM.uniform(0, 1.8))
+            time.sleep(RANDOM.uniform(0, longest))
             stages[jobs.get(job.id).stage or "done"] += 1
             began = time.monotonic()
             jobs.cancel(job.id)
@@ -422,8 +422,8 @@ def cancelled(folder: Path, times: int = 200) -> Found:
         wrong += [f"left behind: {each}" for each in orphans(folder / "store")]
     if after.files > before.files + 5 or after.memory > before.memory + 150:
         wrong.append(f"before {before}, after {after}")
-    if max(waits) > 2:
-        wrong.append(f"{sum(each > 2 for each in waits)} took longer than two seconds to stop")
+    if max(waits) > patience:
+        wrong.append(f"{sum(each > patience for each in waits)} took longer than {patience:g} s to stop")
     waits.sort()
     figures = (
         f"stopped after {waits[len(waits) // 2]:.2f} s, at worst {waits[-1]:.2f} s; memory {before.memory:,.0f} → {after.memory:,.0f} MB,"

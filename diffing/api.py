@@ -81,7 +81,7 @@ class BadRequest(DiffError):
 def routes(get: GetServices) -> list[Route]:
     """All paths under /api; what is no path of ours is a 404 in JSON."""
     api = Api(get)
-    return [
+    known = [
         Route("/api/diffing/new/{metric_id}", _guarded(api.new_metric), methods=["GET", "POST"]),
         Route("/api/diffing/new", _guarded(api.new), methods=["POST"]),
         Route("/api/diffing/job/{job_id}", _guarded(api.job), methods=["GET"]),
@@ -89,9 +89,10 @@ def routes(get: GetServices) -> list[Route]:
         Route("/api/diffing/job/{job_id}/summary", _guarded(api.summary), methods=["GET"]),
         Route("/api/diffing/metrics", _guarded(api.metrics), methods=["GET"]),
         Route("/api/openapi.json", _guarded(api.description), methods=["GET"]),
-        Route("/api/{rest:path}", _guarded(api.nothing), methods=METHODS),
-        Route("/api", _guarded(api.nothing), methods=METHODS),
     ]
+    api.known = [(route.path_regex, route.methods or set()) for route in known]
+    nothing = _guarded(api.nothing)
+    return [*known, Route("/api/{rest:path}", nothing, methods=METHODS), Route("/api", nothing, methods=METHODS)]
 
 
 class Json(Response):
@@ -162,6 +163,8 @@ class Api:
 
     def __init__(self, get: GetServices) -> None:
         self.get = get
+        self.known: list[tuple[re.Pattern[str], set[str]]] = []
+        """Paths as patterns, and how each may be asked."""
 
     @property
     def jobs(self) -> Jobs:
@@ -230,7 +233,9 @@ class Api:
         return Json(describe())
 
     async def nothing(self, request: Request) -> Response:
-        return Json({"error": f"There is no {request.method} {request.url.path}.", "hint": "See /api/openapi.json."}, 404)
+        allowed = sorted(method for paths, methods in self.known for method in methods if paths.match(request.url.path))
+        said = {"error": f"There is no {request.method} {request.url.path}.", "hint": "See /api/openapi.json."}
+        return Json(said, 405, {"allow": ", ".join(allowed)}) if allowed else Json(said, 404)
 
 
 # --- what is asked -------------------------------------------------------------------------------
@@ -463,7 +468,11 @@ def _new_metric(name: str) -> dict[str, Any]:
 def _new_files() -> dict[str, Any]:
     file = {"type": "string", "format": "binary"}
     properties = {"old": file, "new": file, **{name: _field(name) for name in FIELDS}}
-    form = {"multipart/form-data": {"schema": {"type": "object", "required": ["old", "new"], "properties": properties}}}
+    form = {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": ["old", "new"], "properties": properties, "additionalProperties": False}
+        }
+    }
     started = _json("The job, and where to fetch the result.", job_id={"type": "string"}, url={"type": "string"})
     operation = _operation("startFiles", "Compare two files. The fields mean what the options of the command line do.", {"200": started})
     return {**operation, "requestBody": {"required": True, "content": form}}

@@ -438,6 +438,21 @@ def test_unknown_paths_are_404s_in_json(seen: TestClient, path: str) -> None:
         assert (answer.status_code, set(answer.json())) == (404, {"error", "hint"})
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/diffing/metrics", "GET, HEAD"),
+        ("GET", "/api/diffing/new", "POST"),
+        ("POST", "/api/diffing/job/1", "DELETE, GET, HEAD"),
+        ("PATCH", "/api/diffing/new/revenue", "GET, HEAD, POST"),
+    ],
+)
+def test_a_path_that_is_asked_in_another_way_says_how_it_may_be_asked(seen: TestClient, method: str, path: str, allowed: str) -> None:
+    answer = seen.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json() == {"error": f"There is no {method} {path}.", "hint": "See /api/openapi.json."}
+
+
 def test_the_description_names_every_path_and_every_field(seen: TestClient) -> None:
     told = seen.get("/api/openapi.json").json()
     assert told["openapi"].startswith("3.")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from diffing.dialects import DialectChoice
 from diffing.errors import PlanError
+from diffing.grammar import SPACES
 from diffing.keys import KeySuggestion, matches_by_value, suggest_keys
 from diffing.plan import Choices, Plan, make_plan
-from diffing.sources import Source, open_source
+from diffing.sources import Column, Source, describe_columns, open_source, sample_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,37 @@ def prepare(old: Source, new: Source, choices: Choices, *, workdir: Path, keyles
         PlanError: there is no key, and nothing suggests itself.
     """
     suggestion = None
-    plan = make_plan(old, new, choices)
+    plan = make_plan(*typed_by_rules(old, new, choices), choices)
     if not choices.key and not keyless and plan.columns:
         suggestion = _best_key(plan.old, plan.new, choices, workdir)
         choices = replace(choices, key=suggestion.columns)
-        plan = make_plan(old, new, choices)
+        plan = make_plan(plan.old, plan.new, choices)
     if choices.text or not plan.key:
         return Prepared(plan, suggestion)
     names = tuple(pair.name for pair in plan.key)
     widened = matches_by_value(plan.old, plan.new, names, workdir=workdir, rename=choices.rename, bad_lines=choices.bad_lines)
-    return Prepared(make_plan(old, new, choices, by_value=widened) if widened else plan, suggestion)
+    return Prepared(make_plan(plan.old, plan.new, choices, by_value=widened) if widened else plan, suggestion)
+
+
+def typed_by_rules(old: Source, new: Source, choices: Choices) -> tuple[Source, Source]:
+    """Both sources with the types that their cells have by the rules: null words are empty, and ignored spaces are not there."""
+    if choices.text or not (choices.nulls or choices.ignore_space):
+        return old, new
+    return _typed(old, choices), _typed(new, choices)
+
+
+def _typed(source: Source, choices: Choices) -> Source:
+    if not source.columns:
+        return source
+    columns: list[Column] = []
+    for column, cells in zip(source.columns, zip(*sample_rows(source), strict=True), strict=False):
+        named = {column.name, choices.rename.get(column.name, column.name)}
+        case, space = (each if isinstance(each, bool) else bool(named & {*each}) for each in (choices.ignore_case, choices.ignore_space))
+        nulls = {word.lower() if case else word for word in choices.nulls}
+        trimmed = [cell.strip(SPACES) if space else cell for cell in cells]
+        known = [["" if (cell.lower() if case else cell) in nulls else cell] for cell in trimmed]
+        columns += describe_columns([column.name], known)
+    return replace(source, columns=tuple(columns) or source.columns)
 
 
 def _best_key(old: Source, new: Source, choices: Choices, workdir: Path) -> KeySuggestion:

@@ -10,6 +10,7 @@ from diffing.errors import DiffError, PlanError
 from diffing.inspect import fitting
 from diffing.jobs import Question, demo_folder
 from diffing.plan import Choices, Plan, make_plan
+from diffing.prepare import typed_by_rules
 from diffing.services import services
 from diffing.sources import Source
 from pages.components import files, rules_columns, rules_key, rules_table
@@ -164,6 +165,7 @@ def ask(old: Source, new: Source, waiting: Waiting) -> None:
 def plan_of(question: Question, old: Source, new: Source) -> tuple[Plan | None, PlanError | None]:
     """What would be compared, without what stands in the way; and that."""
     problem = None
+    old, new = typed_by_rules(old, new, question.choices)
     for choices in (question.choices, Choices(rename=question.choices.rename)):
         try:
             return make_plan(old, new, choices), problem

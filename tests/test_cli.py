@@ -278,6 +278,38 @@ def test_a_rule_decides_what_is_the_same(cli, old, new, options, changed):
     assert (ran.fates, ran.code) == ((0, 0, changed, 1 - changed), changed)
 
 
+def many(cell: str) -> str:
+    """A table in which half of the cells of `v` are numbers, and half are the given text."""
+    return "id,v\n" + "".join(f"{i},{cell if i % 2 else f'{i}.5'}\n" for i in range(40))
+
+
+@pytest.mark.parametrize(
+    "cell, options, kind",
+    [
+        ("NA", (), "text"),
+        ("NA", ("--null", "NA"), "number"),
+        ("na", ("--null", "NA"), "text"),
+        ("na", ("--null", "NA", "--ignore-case"), "number"),
+        (" 7", (), "text"),
+        (" 7", ("--ignore-space",), "number"),
+        (" 7", ("--ignore-space=v",), "number"),
+        (" 7", ("--ignore-space=id",), "text"),
+        (" NA", ("--null", "NA", "--ignore-space=v"), "number"),
+        ("NA", ("--null", "NA", "--text"), "text"),
+        ("NA", ("--null", "NA", "--type", "v=text"), "text"),
+    ],
+)
+def test_a_column_has_the_type_of_what_its_cells_mean_by_the_rules(cli, cell, options, kind):
+    ran = cli.compare(many(cell), many(cell).replace(".5\n", ".50\n"), *options)
+    assert ran.json["columns"]["v"]["type"] == kind
+    assert ran.json["changed_cells"] == (0 if kind == "number" else 20)
+
+
+def test_a_column_of_nothing_but_null_words_agrees_to_numbers(cli):
+    ran = cli.compare("id,v\n1,NA\n2,NA\n", "id,v\n1,1.5\n2,\n", "--null", "NA")
+    assert (ran.json["columns"]["v"]["type"], ran.json["columns"]["v"]["sum_of_changes"], ran.json["changed"]) == ("number", "1.5", 1)
+
+
 def test_an_option_with_or_without_columns_may_stand_before_the_files(cli):
     for options in (["--ignore-case"], ["--ignore-case=name"], ["--ignore-space", "--ignore-case"]):
         assert cli.run(*options, "o.csv", "n.csv", "--key", "id", "--json").fates == (1, 1, 0, 2)

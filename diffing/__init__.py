@@ -21,7 +21,7 @@ _HOMES = {
     "diffing.keys": ["KeySuggestion", "suggest_keys"],
     "diffing.metrics": ["Metric", "load_metrics"],
     "diffing.plan": ["Choices", "ColumnPair", "Plan", "Tolerance", "make_plan"],
-    "diffing.prepare": ["prepare"],
+    "diffing.preparing": ["open_pair", "prepare"],
     "diffing.records": ["BadLines"],
     "diffing.result": ["Change", "Result", "Summary"],
     "diffing.sources": ["Source", "open_source"],

@@ -24,7 +24,7 @@ from diffing.errors import DiffError, PlanError
 if TYPE_CHECKING:
     from diffing.engines import Watch
     from diffing.metrics import Metric
-    from diffing.prepare import Prepared
+    from diffing.preparing import Prepared
     from diffing.result import Result
 
 SAME, DIFFERENT, TROUBLE, STOPPED = 0, 1, 2, 130
@@ -120,7 +120,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _prepared(options: argparse.Namespace, old: Path, new: Path, folder: Path) -> Prepared:
-    from diffing.prepare import open_pair, prepare
+    from diffing.preparing import open_pair, prepare
 
     sides = {f"{side}_choice": given.dialect_choice(options, side) for side in ("old", "new")}
     sources = open_pair(old, new, workdir=folder, **sides)
@@ -153,7 +153,7 @@ def _make_demo(metric: Metric) -> None:
 
 def _prepared_metric(metric: Metric, folder: Path) -> Prepared:
     from diffing.dialects import DialectChoice
-    from diffing.prepare import open_pair, prepare
+    from diffing.preparing import open_pair, prepare
 
     choices = {"old_choice": DialectChoice(**metric.old_dialect), "new_choice": DialectChoice(**metric.new_dialect)}
     sources = open_pair(metric.old, metric.new, workdir=folder, **choices)
@@ -237,7 +237,7 @@ def _tell(result: Result, prepared: Prepared) -> None:
 
 def _keys(options: argparse.Namespace) -> int:
     from diffing.keys import suggest_keys
-    from diffing.prepare import open_pair
+    from diffing.preparing import open_pair
     from diffing.terminal import Terminal
 
     with _workdir() as folder:

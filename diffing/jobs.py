@@ -32,7 +32,7 @@ from diffing.keys import KeySuggestion, Watched, suggest_keys
 from diffing.metrics import Metric, load_metrics
 from diffing.plan import PLAN_VERSION, Choices
 from diffing.plan_json import from_plain, to_plain
-from diffing.prepare import Prepared, prepare
+from diffing.preparing import Prepared, prepare
 from diffing.sources import Source, open_source
 from diffing.store import Lease, Locks, ResultGone, State, Store, Stored, result_id
 from diffing.uploads import Upload, Uploads

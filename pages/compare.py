@@ -10,7 +10,7 @@ from diffing.errors import DiffError, PlanError
 from diffing.inspect import fitting
 from diffing.jobs import Question, demo_folder
 from diffing.plan import Choices, Plan, make_plan
-from diffing.prepare import typed_by_rules
+from diffing.preparing import typed_by_rules
 from diffing.services import services
 from diffing.sources import Source
 from pages.components import files, rules_columns, rules_key, rules_table

@@ -12,7 +12,7 @@ from diffing.dialects import DialectChoice
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.export import write_csv
 from diffing.plan import Choices
-from diffing.prepare import open_pair, prepare
+from diffing.preparing import open_pair, prepare
 from diffing.result import Change, Summary
 
 ENGINE = DuckDBEngine(threads=2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ FLOORS = [
     ["inspect"],
     ["jobs"],
     ["options", "terminal", "describe"],
-    ["prepare"],
+    ["preparing"],
     ["excel", "charts"],
     ["keys", "store", "uploads", "engines", "views", "export", "demo"],
     ["sql", "plan_json"],
@@ -81,3 +83,14 @@ def test_imports_point_down(file):
     for name in imported(file):
         if name.startswith("diffing.") and (below := name.split(".")[1]) in floor:
             assert floor[room(file)] <= floor[below], f"{room(file)} must not import {below}"
+
+
+def test_every_public_name_is_what_it_says_whatever_was_imported_before():
+    code = (
+        "import importlib, types, diffing\n"
+        "for home in set(diffing._HOMES): importlib.import_module(home)\n"
+        "for name in diffing.__all__:\n"
+        "    exec(f'from diffing import {name}')\n"
+        "    assert not isinstance(locals()[name], types.ModuleType), name\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

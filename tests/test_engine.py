@@ -14,7 +14,7 @@ from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import Cancelled, EngineError, PlanError, SourceError
 from diffing.metrics import load_metrics
 from diffing.plan import Choices, Tolerance, make_plan
-from diffing.prepare import prepare
+from diffing.preparing import prepare
 from diffing.result import SUMMARY_FILE, Summary
 from diffing.sources import open_source
 from tests.comparing import compare_files, compare_texts

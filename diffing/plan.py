@@ -130,6 +130,9 @@ class Choices:
     ignore_case: bool | tuple[str, ...] = False
     ignore_space: bool | tuple[str, ...] = False
     nulls: tuple[str, ...] = ()
+    """Words that mean an empty cell, in every column."""
+    column_nulls: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column name to words that mean an empty cell in this one too."""
     types: Mapping[str, ColumnType] = field(default_factory=dict)
     old_formats: Mapping[str, str] = field(default_factory=dict)
     """Column name to the strptime format of its dates in the old file."""
@@ -266,6 +269,7 @@ class _Rules:
     new_formats: Mapping[str, str]
     case: frozenset[str]
     space: frozenset[str]
+    nulls: Mapping[str, tuple[str, ...]]
 
 
 def _rules(choices: Choices, names: _Names) -> _Rules:
@@ -283,6 +287,7 @@ def _rules(choices: Choices, names: _Names) -> _Rules:
         new_formats={names.one(n, "a date column"): f for n, f in choices.new_formats.items()},
         case=columns(choices.ignore_case, "a column that ignores case"),
         space=columns(choices.ignore_space, "a column that ignores spaces"),
+        nulls={names.one(n, "a column with words that mean empty"): words for n, words in choices.column_nulls.items()},
     )
 
 
@@ -322,7 +327,7 @@ def _ruled(pair: ColumnPair, choices: Choices, rules: _Rules, by_value: bool) ->
         tolerance=rules.tolerances.get(name),
         ignore_case=name in rules.case,
         ignore_space=name in rules.space,
-        nulls=tuple(dict.fromkeys(choices.nulls)),
+        nulls=tuple(dict.fromkeys((*choices.nulls, *rules.nulls.get(name, ())))),
         old_format=old_format,
         new_format=new_format,
         by_value=by_value and not choices.text,

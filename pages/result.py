@@ -123,7 +123,7 @@ def origin(job: Job) -> None:
     """When it was computed, if not just now."""
     if not job.from_cache or job.computed_at is None:
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="origin"):
         st.caption(f"Answered from cache, computed {progress.ago(time.time() - job.computed_at)} ·", width="content")
         progress.again(job, "run again", type="tertiary")
 

@@ -109,6 +109,7 @@ class Rule:
     new_format: str | None = None
     ignore_case: bool = False
     ignore_space: bool = False
+    nulls: tuple[str, ...] = ()
     by_value: bool = False
     """For key columns."""
 
@@ -145,6 +146,7 @@ class Case:
             ignore_case=tuple(name for name, rule in ruled.items() if rule.ignore_case),
             ignore_space=tuple(name for name, rule in ruled.items() if rule.ignore_space),
             nulls=() if self.text else self.nulls,
+            column_nulls={name: rule.nulls for name, rule in ruled.items() if rule.nulls},
             text=self.text,
         )
         return make_plan(old, new, choices, by_value=[name for name in key if name in ruled and ruled[name].by_value])
@@ -256,8 +258,8 @@ def rules_of(kind: Kind) -> st.SearchStrategy[Rule]:
     """What a user says about a column of the kind."""
     seldom = st.sampled_from((False, False, True))
     return st.builds(
-        lambda rule, case, space, by_value: replace(rule, ignore_case=case, ignore_space=space, by_value=by_value),
-        *(st.sampled_from(kind.rules), seldom, seldom, st.booleans()),
+        lambda rule, case, space, nulls, by_value: replace(rule, ignore_case=case, ignore_space=space, nulls=nulls, by_value=by_value),
+        *(st.sampled_from(kind.rules), seldom, seldom, st.sampled_from(((), (), (), ("na", "-"))), st.booleans()),
     )
 
 

@@ -61,6 +61,18 @@ def test_keys_match_by_the_rules_a_user_switches_on(tmp_path):
     assert any("ignoring case" in note for note in found.summary.notes)
 
 
+def test_a_word_can_mean_empty_in_one_column_and_be_a_word_in_another(tmp_path):
+    said = {"nulls": ("NA",), "column_nulls": {"v": ("-", "none")}}
+    found = compare_texts("k,v,w\na,,\nb,none,\nc,NA,\n", "k,v,w\na,-,NA\nb,,-\nc,,none\n", tmp_path, key=("k",), **said)
+    assert [(row["k_old"], row["w_old"], row["w_new"]) for row in found.rows] == [("b", "", "-"), ("c", "", "none")]
+    assert {each.name: each.changed for each in found.summary.columns} == {"v": 0, "w": 2}
+
+
+def test_words_of_a_column_that_is_not_there_are_refused(tmp_path):
+    with pytest.raises(PlanError, match="nope"):
+        compare_texts("k,v\na,1\n", "k,v\na,2\n", tmp_path, key=("k",), column_nulls={"nope": ("-",)})
+
+
 def test_hardly_any_matching_key_is_warned_of_with_a_reason(tmp_path):
     old = "k,v\n" + "".join(f"ab{i},1\n" for i in range(200))
     new = "k,v\n" + "".join(f"AB{i},1\n" for i in range(200))

@@ -254,6 +254,7 @@ EVERYTHING = Choices(
     ignore_case=("note",),
     ignore_space=True,
     nulls=("NULL", "-"),
+    column_nulls={"price": ("free",), "quantity": ("none", "-")},
     bad_lines=BadLines.SKIP,
 )
 

@@ -285,3 +285,22 @@ def test_too_many_rows_for_a_workbook_are_refused(tmp_path, monkeypatch):
 )
 def test_a_change_of_long_text_shows_both_sides_from_where_they_differ(old, new, shown):
     assert table._text(CellPair(old, new, Cell.DIFFERS), Change.CHANGED, differs=True) == shown
+
+
+def test_a_row_of_many_columns_opens_with_those_that_changed_on_top():
+    head = ",".join(f"c{i}" for i in range(40))
+    cells = [str(i) for i in range(40)]
+    old, new = (f"id,{head}\n1,{','.join(cells[:33] + [last] + cells[34:])}\n" for last in ("x", "y"))
+    at = AppTest.from_function(_one_row_open, default_timeout=30, kwargs={"job": str(compared(old, new).id)}).run()
+    assert not at.exception, at.exception
+    body = words(at)
+    assert body.index("id") < body.index(">c33<") < body.index(">c0<") < body.index(">c39<")
+
+
+def _one_row_open(job: str) -> None:
+    from diffing.services import services
+    from pages.components import table
+
+    jobs = services().jobs
+    with jobs.lease(jobs.get(job)) as lease:
+        table._open(lease.result, 0)

@@ -139,6 +139,7 @@ RULES = """
 .st-key-answer button p{font-size:1.35rem;line-height:1.5}
 .st-key-rows [data-testid=stElementToolbar]{top:-5px!important;right:2px!important}
 .st-key-pager [data-testid=stPagination]{justify-content:flex-end}
+.st-key-origin button{min-height:0;padding:0}
 .df-quiet{opacity:.72;font-size:.9rem;margin:0}
 .df-none{opacity:.5}
 code.df-name{font-size:.88em;padding:.12em .3em;border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere}
@@ -164,5 +165,7 @@ a.df-form span{opacity:.7;color:light-dark(#31333f,#fafafa)}
 .df-table td{padding:.25rem .9rem .25rem 0;vertical-align:top;overflow-wrap:anywhere}
 .df-table tbody tr{border-top:1px solid rgba(128,128,128,.18)}
 .df-table td.df-cell{white-space:pre-wrap;padding:.25rem .5rem;min-width:6rem}
+.df-sides{table-layout:fixed}.df-sides th:first-child{width:20%}.df-sides th:last-child{width:13%}
+.df-sides td.df-cell div{max-height:45vh;overflow:auto}
 .df-table td.df-number,.df-table th.df-number{text-align:right;font-variant-numeric:tabular-nums}
 """

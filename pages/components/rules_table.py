@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -26,7 +27,7 @@ BAD_LINES = {
     BadLines.SKIP: "Leave them out",
 }
 NAME, USE, TYPE, TOLERANCE = "Column", "Use", "Compare as", "Tolerance"
-CASE, SPACE, DATES = "Ignore case", "Ignore spaces", "Dates are written"
+CASE, SPACE, NULLS, DATES = "Ignore case", "Ignore spaces", "Means empty", "Dates are written"
 ARROW = " → "
 
 
@@ -58,7 +59,8 @@ def in_words(choices: Choices) -> str:
     said += [f"{_where(choices.ignore_case)}ignoring case"] if choices.ignore_case else []
     said += [f"{_where(choices.ignore_space)}ignoring spaces"] if choices.ignore_space else []
     said += ["date formats"] if choices.old_formats or choices.new_formats else []
-    said += [f"{number(len(choices.nulls), 'word')} for empty"] if choices.nulls else []
+    words = {*choices.nulls, *chain.from_iterable(choices.column_nulls.values())}
+    said += [f"{number(len(words), 'word')} for empty"] if words else []
     said += ["short lines filled"] if choices.bad_lines is BadLines.FILL else []
     said += ["bad lines left out"] if choices.bad_lines is BadLines.SKIP else []
     return ", ".join(said)
@@ -79,7 +81,7 @@ def _for_all() -> None:
         _toggle("ignore_space", "Ignore spaces around values everywhere", choices.ignore_space is True, "Blanks, tabs and no-break spaces.")
     key = synced("nulls", list(choices.nulls))
     st.multiselect(
-        "Words that mean an empty cell",
+        "Words that mean an empty cell, in every column",
         list(dict.fromkeys([*NULL_WORDS, *choices.nulls])),
         key=key,
         accept_new_options=True,
@@ -151,6 +153,7 @@ def _row(pair: ColumnPair, choices: Choices, plan: Plan) -> dict[str, Any]:
         TOLERANCE: tolerance_text(choices.tolerances[name]) if name in choices.tolerances else None,
         CASE: pair.ignore_case,
         SPACE: pair.ignore_space,
+        NULLS: list(choices.column_nulls.get(name, ())),
         DATES: (old if old == new else f"{old}{ARROW}{new}") or None,
     }
 
@@ -168,6 +171,9 @@ def _config() -> dict[str, Any]:
         ),
         CASE: of.CheckboxColumn(help="Berlin is BERLIN."),
         SPACE: of.CheckboxColumn(help="Blanks, tabs and no-break spaces around the value."),
+        NULLS: of.MultiselectColumn(
+            options=NULL_WORDS, accept_new_options=True, help="Words that mean an empty cell in this column, besides those for all."
+        ),
         DATES: of.TextColumn(help="If not as 2024-01-31: %d.%m.%Y in both files, or %d.%m.%Y → %m/%d/%y in the old and in the new one."),
     }
 
@@ -215,6 +221,11 @@ def _flag(field: str) -> Callable[[str, bool, Plan], None]:
     return take
 
 
+def _nulls(name: str, value: Sequence[str] | None, plan: Plan) -> None:
+    others = _without(draft().choices.column_nulls, name)
+    choose(column_nulls={**others, name: tuple(value)} if value else others)
+
+
 def _dates(name: str, value: str | None, plan: Plan) -> None:
     old, arrow, new = (value or "").partition(ARROW.strip())
     formats = {"old_formats": old.strip(), "new_formats": new.strip() if arrow else old.strip()}
@@ -232,6 +243,7 @@ EDITS: dict[str, Callable[[str, Any, Plan], None]] = {
     TOLERANCE: _tolerance,
     CASE: _flag("ignore_case"),
     SPACE: _flag("ignore_space"),
+    NULLS: _nulls,
     DATES: _dates,
 }
 """What an edit of a column of the table changes."""

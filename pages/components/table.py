@@ -545,20 +545,23 @@ def _closed() -> None:
 
 @st.dialog("Before and after", width="large", on_dismiss=_closed)
 def _open(result: Result, position: int) -> None:
-    """Every column of a row, old beside new."""
+    """Every column of a row, old beside new; in wide tables those that changed come first."""
     found = row(result, position)
     if found is None:
         st.info("This row is not there any more.")
         return
     plan = result.plan
     lines = [_detail(found.change, pair.name, cells, "key") for pair, cells in zip(plan.key, found.key, strict=True)]
-    lines += [_detail(found.change, pair.name, cells, "") for pair, cells in zip(plan.columns, found.cells, strict=True)]
+    others = list(zip(plan.columns, found.cells, strict=True))
+    if len(others) > WIDE:
+        others.sort(key=lambda each: each[1].code is not Cell.DIFFERS)
+    lines += [_detail(found.change, pair.name, cells, "") for pair, cells in others]
     differing = sum(cells.code is Cell.DIFFERS for cells in found.cells)
     what = f"{number(differing, 'cell')} changed" if found.change is Change.CHANGED else f"This row was {found.change}"
     heads = "".join(f"<th scope=col>{name}</th>" for name in ("Column", "Old", "New")) + "<th scope=col class=df-number>Change</th>"
     st.html(
         f'<p class="df-quiet"><span style="color:{COLOURS[found.change]};font-weight:700">{SIGNS[found.change]}</span> {what}</p>'
-        f'<table class="df-table"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+        f'<table class="df-table df-sides"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     )
 
 
@@ -570,8 +573,8 @@ def _detail(change: Change, name: str, cells: CellPair, note: str) -> str:
     strong = "font-weight:600" if differs else ""
     label = f"{marked(name)}{f' <span class=df-none>· {note}</span>' if note else ''}"
     sides = (
-        f'<td class="df-cell" style="{old}">{"" if change is Change.ADDED else marked_cell(cells.old)}</td>'
-        f'<td class="df-cell" style="{new}">{"" if change is Change.REMOVED else marked_cell(cells.new)}</td>'
+        f'<td class="df-cell" style="{old}"><div>{"" if change is Change.ADDED else marked_cell(cells.old)}</div></td>'
+        f'<td class="df-cell" style="{new}"><div>{"" if change is Change.REMOVED else marked_cell(cells.new)}</div></td>'
     )
     moved = marked(_signed(cells.change)) if differs or alone else ""
     return f'<tr><td style="{strong}">{label}</td>{sides}<td class="df-number">{moved}</td></tr>'

@@ -308,3 +308,18 @@ def test_the_metrics_page_lists_the_registry_and_runs_all_that_can_run():
     assert services().jobs.wait(job.id, 20).state is JobState.DONE
     at.run()
     assert [each for each in at.button if "differ" in each.label]
+
+
+def test_words_that_mean_empty_in_one_column_are_taken_from_its_row():
+    def rows_edited() -> None:
+        import streamlit as st
+
+        from pages.components import rules_table
+        from pages.components.files_draft import draft
+
+        for column, words in (("price", ["free", "-"]), ("note", ["none"]), ("note", [])):
+            rules_table.EDITS[rules_table.NULLS](column, words, None)
+        st.text(f"{draft().choices.column_nulls} {rules_table.in_words(draft().choices)}")
+
+    at = AppTest.from_function(rows_edited, default_timeout=30).run()
+    assert at.text[0].value == "{'price': ('free', '-')} numbers within 1e-9, 2 words for empty"

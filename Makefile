@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test demo-data bench bench-peers bench-scale bench-app check format clean
+.PHONY: run test spark demo-data bench bench-peers bench-scale bench-app check format clean
 
 run: $(VENV)/.run demo-data
 	@$(BIN)/python app.py
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# Adds Apache Spark to .venv; the tests on it then run too. It needs Java 17 or later.
+spark: $(VENV)/.spark
 
 demo-data: $(VENV)/.run
 	@$(BIN)/python -m diffing.demo --missing
@@ -55,4 +58,8 @@ $(VENV)/.run: requirements.txt
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.spark: $(VENV)/.run requirements-spark.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.txt
 	@touch $@

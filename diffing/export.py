@@ -59,7 +59,7 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
                 con.execute(
                     f"COPY (SELECT {named} FROM read_parquet($rows)) TO $body"
                     " (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"')",
-                    {"rows": str(result.rows_file), "body": str(body)},
+                    {"rows": result.rows_pattern, "body": str(body)},
                 )
             with part.open("wb") as out, body.open("rb") as rows:
                 out.write(header.encode())
@@ -100,7 +100,7 @@ def write_parquet(result: Result, path: Path, *, only: Sequence[int] | None = No
     columns = output_columns(result.plan)
     with _written(path) as part, _rows(result) as con:
         named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(columns.values()))
-        rows = con.sql(f"SELECT {named} FROM read_parquet($rows)", params={"rows": str(result.rows_file)})
+        rows = con.sql(f"SELECT {named} FROM read_parquet($rows)", params={"rows": result.rows_pattern})
         reader: Any = rows.to_arrow_reader(50_000)
         schema = reader.schema
         for i, name in enumerate(columns):
@@ -132,7 +132,7 @@ def differing_rows(result: Result, most: int | None = None) -> Iterator[dict[str
     columns = output_columns(result.plan)
     limit = "" if most is None else f" LIMIT {int(most)}"
     with _rows(result) as con:
-        found = con.execute(f"SELECT {', '.join(columns.values())} FROM read_parquet($rows){limit}", {"rows": str(result.rows_file)})
+        found = con.execute(f"SELECT {', '.join(columns.values())} FROM read_parquet($rows){limit}", {"rows": result.rows_pattern})
         while batch := found.fetchmany(10_000):
             for row in batch:
                 yield dict(zip(columns, row, strict=True))

@@ -198,7 +198,13 @@ class Result:
 
     @property
     def rows_file(self) -> Path:
+        """A file, or a folder of parts that were written by a cluster; their names are in their order."""
         return self.folder / ROWS_FILE
+
+    @property
+    def rows_pattern(self) -> str:
+        """The same as what DuckDB reads: a file or all parts, in order."""
+        return str(self.rows_file / "*.parquet") if self.rows_file.is_dir() else str(self.rows_file)
 
     def with_summary(self, **changes: Any) -> Result:
         return replace(self, summary=replace(self.summary, **changes))

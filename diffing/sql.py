@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from diffing import grammar
@@ -39,18 +40,32 @@ class Spelling:
     """Whether a pattern occurs in a text."""
     extract: Callable[[str, str, int], str]
     """A group of a pattern's first match in a text; empty text if there is none."""
+    without: Callable[[str, str], str]
+    """A text without what matches a pattern."""
     trim: Callable[[str, str], str]
     """A text without the given characters around it."""
-    try_: Callable[[str], str]
-    """An expression, or NULL where it fails."""
+    lower: Callable[[str], str]
+    """A text in lower case, character by character."""
+    minus: Callable[[str, str], str]
+    """The difference of two decimals, or NULL where it does not fit one."""
+    digits: Callable[[str], str]
+    """A finite double as text, with the fewest digits that tell it from others."""
     finite: Callable[[str], str]
     """Whether a double is neither infinite nor NaN."""
-    utc: Callable[[str], str]
-    """An instant as canonical text, ending in Z."""
-    strptime: Callable[[str, str], str]
-    """A text read by a format, as a timestamp; NULL if it does not read."""
-    each: Callable[[str, str, str, str], str]
-    """each(list, list, name, body): the body for each two items, name[1] and name[2], as a list."""
+    local: Callable[[str], str]
+    """A text in the grammar of local timestamps as canonical text; NULL if the calendar lacks it."""
+    absolute: Callable[[str], str]
+    """The same for one with an offset: in UTC, ending in Z."""
+    by_format: Callable[[str, str, Callable[[Any], str]], str]
+    """by_format(text, format, bind): a text read by a format, as either canonical text; NULL if it does not read."""
+    list_of: Callable[[str], str]
+    """The items between commas, as a list."""
+    item: Callable[[str, int], str]
+    """The nth item of a list, from 1."""
+    joined: Callable[[str], str]
+    """The texts of a list as one."""
+    each: Callable[[str, str, Callable[[str, str], str]], str]
+    """each(list, list, body): the body for each two items, as a list."""
     let: Callable[[str, str, str], str]
     """let(name, value, body): the body, in which the name stands for the value, worked out once."""
 
@@ -83,8 +98,9 @@ class Sql:
         trimmed = self.trimmed(cell, pair)
         if not pair.nulls:
             return trimmed
-        tested = f"lower({trimmed})" if pair.ignore_case else trimmed
-        words = ", ".join(f"lower({self.bind(w)})" if pair.ignore_case else self.bind(w) for w in pair.nulls)
+        lower = self.spelling.lower
+        tested = lower(trimmed) if pair.ignore_case else trimmed
+        words = ", ".join(lower(self.bind(w)) if pair.ignore_case else self.bind(w) for w in pair.nulls)
         return f"CASE WHEN {tested} IN ({words}) THEN NULL ELSE {trimmed} END"
 
     def fits(self, text: str) -> str:
@@ -99,12 +115,14 @@ class Sql:
     def canonical_number(self, number: str) -> str:
         """The one text of a number's value: sign, digits, `e`, exponent. Exact at any size."""
         let, extract = self.spelling.let, self.spelling.extract
-        exponent = f"coalesce(TRY_CAST({extract('num', _quoted('[eE]([+-]?[0-9]+)$'), 1)} AS BIGINT), 0)"
+        power_of_ten = extract("num", _quoted(r"[eE]([+-]?[0-9]+)\z"), 1)
+        exponent = f"coalesce(TRY_CAST({power_of_ten} AS BIGINT), 0)"
         fraction = extract("num", _quoted(r"\.([0-9]*)"), 1)
-        digits = f"ltrim({extract('num', _quoted('^[+-]?([0-9]*)'), 1)} || {fraction}, '0')"
-        power = f"{exponent} - length({fraction}) + length(digits) - length(rtrim(digits, '0'))"
+        digits = _ltrim(f"{extract('num', _quoted('^[+-]?([0-9]*)'), 1)} || {fraction}", "0")
+        bare = _rtrim("digits", "0")
+        power = f"{exponent} - length({fraction}) + length(digits) - length({bare})"
         sign = "CASE WHEN num LIKE '-%' THEN '-' ELSE '' END"
-        written = f"{sign} || rtrim(digits, '0') || 'e' || CAST({power} AS VARCHAR)"
+        written = f"{sign} || {bare} || 'e' || CAST({power} AS STRING)"
         return let("num", number, let("digits", digits, f"CASE WHEN digits = '' THEN '0e0' ELSE {written} END"))
 
     def instant(self, text: str, format_: str | None) -> str:
@@ -116,20 +134,17 @@ class Sql:
         absolute = self.spelling.matches(text, _quoted(grammar.OFFSET_TIMESTAMP))
         iso = (
             f"CASE WHEN {text} LIKE '0000%' THEN NULL"
-            f" WHEN {local} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS VARCHAR)"
-            f" WHEN {absolute} THEN {self.spelling.utc(f'TRY_CAST({text} AS TIMESTAMPTZ)')} END"
+            f" WHEN {local} THEN {self.spelling.local(text)} WHEN {absolute} THEN {self.spelling.absolute(text)} END"
         )
         return iso if format_ is None else f"coalesce({self._by_format(text, format_)}, {iso})"
 
     def _by_format(self, text: str, format_: str) -> str:
         """The same for a named format. It is held to what it says: no spaces it has not, four digits for %Y."""
-        spaces = r"^[ \t]|[ \t]$" if " " in format_ else r"[ \t]"
+        spaces = r"\A[ \t]|[ \t]\z" if " " in format_ else r"[ \t]"
         held = f"NOT {self.spelling.contains(text, _quoted(spaces))}"
         if "%Y" in format_:
             held += f" AND {self.spelling.contains(text, _quoted('[0-9]{4}'))}"
-        read = self.spelling.strptime(text, self.bind(format_))
-        written = self.spelling.utc(read) if "%z" in format_ else f"CAST({read} AS VARCHAR)"
-        return f"CASE WHEN {held} THEN {written} END"
+        return f"CASE WHEN {held} THEN {self.spelling.by_format(text, format_, self.bind)} END"
 
     # --- keys ------------------------------------------------------------------------------------
 
@@ -138,7 +153,7 @@ class Sql:
         normal = self.normal(cell, pair)
         by_value = pair.by_value or not self.plan.key
         format_ = pair.old_format if side == "old" else pair.new_format
-        folded = f"lower({normal})" if pair.ignore_case else normal
+        folded = self.spelling.lower(normal) if pair.ignore_case else normal
         if pair.type is ColumnType.NUMBER and by_value:
             return f"CASE WHEN {self.is_number(normal)} THEN {self.canonical_number(normal)} ELSE {folded} END"
         if pair.type is ColumnType.DATE and (by_value or pair.old_format or pair.new_format):
@@ -185,7 +200,8 @@ class Sql:
         return "CASE " + " ".join(f"WHEN {test} THEN {_code(cell)}" for test, cell in rungs) + f" ELSE {otherwise} END"
 
     def _case_code(self, a: str, b: str, pair: ColumnPair) -> str:
-        return f"CASE WHEN lower({a}) = lower({b}) THEN {_code(Cell.CASE)} END" if pair.ignore_case else ""
+        lower = self.spelling.lower
+        return f"CASE WHEN {lower(a)} = {lower(b)} THEN {_code(Cell.CASE)} END" if pair.ignore_case else ""
 
     def _value_code(self, a: str, b: str, pair: ColumnPair) -> str:
         if pair.type is ColumnType.NUMBER:
@@ -215,7 +231,7 @@ class Sql:
         can't tell 9007199254740993 from its neighbour.
         """
         x, y = _as_double(a), _as_double(b)
-        exact = self.spelling.try_(f"abs(TRY_CAST({a} AS {DECIMAL}) - TRY_CAST({b} AS {DECIMAL}))")
+        exact = f"abs({self.spelling.minus(f'TRY_CAST({a} AS {DECIMAL})', f'TRY_CAST({b} AS {DECIMAL})')})"
         bound = _bound(x, y, pair)
         near = f"abs({x} - {y}) <= {bound}"
         exactly = f"coalesce(CAST({exact} AS DOUBLE), 0) <= {bound}"
@@ -243,10 +259,11 @@ class Sql:
             each = (self.code(f"a{i}", f"b{i}", pair) for i, pair in enumerate(self.plan.columns, first))
             return f"concat({', '.join(each)})"
         groups = self.rule_groups()
-        lists = ", ".join(self.spelling.each(*self._cell_lists(at), "z", self.code("z[1]", "z[2]", pair)) for pair, at in groups)
+        lists = ", ".join(self._each(at, partial(self.code, pair=pair)) for pair, at in groups)
         found = {i: n for n, i in enumerate((i for _, at in groups for i in at), 1)}
-        ordered = ", ".join(f"codes[{found[i]}]" for i in range(len(found)))
-        return self.spelling.let("codes", f"flatten([{lists}])", f"array_to_string([{ordered}], '')")
+        spelling = self.spelling
+        ordered = ", ".join(spelling.item("codes", found[i]) for i in range(len(found)))
+        return spelling.let("codes", f"flatten({spelling.list_of(lists)})", spelling.joined(spelling.list_of(ordered)))
 
     # --- many columns ----------------------------------------------------------------------------
 
@@ -257,10 +274,11 @@ class Sql:
             groups.setdefault(replace(pair, name="", old=0, new=0), []).append(i)
         return list(groups.items())
 
-    def _cell_lists(self, at: Sequence[int]) -> tuple[str, str]:
+    def _each(self, at: Sequence[int], body: Callable[[str, str], str]) -> str:
+        """The body for the old and the new cell of each of these columns, as a list."""
         first = len(self.plan.key)
-        old, new = (", ".join(f"{side}{first + i}" for i in at) for side in ("a", "b"))
-        return f"[{old}]", f"[{new}]"
+        old, new = (self.spelling.list_of(", ".join(f"{side}{first + i}" for i in at)) for side in ("a", "b"))
+        return self.spelling.each(old, new, body)
 
     def _changes(self) -> tuple[list[str], list[str]]:
         """Items that work out changes of numbers, and the items of the result that take them from there."""
@@ -273,9 +291,9 @@ class Sql:
         items: dict[int, str] = {}
         for n, (pair, at) in enumerate(self.rule_groups()):
             if pair.type is ColumnType.NUMBER:
-                change = self.spelling.each(*self._cell_lists(at), "z", self.number_change("z[1]", "z[2]", pair))
+                change = self._each(at, partial(self.number_change, pair=pair))
                 lists.append(f"{_if_shown(change)} AS changes{n}")
-                items |= {i: f"changes{n}[{k}] AS c{i}_change" for k, i in enumerate(at, 1)}
+                items |= {i: f"{self.spelling.item(f'changes{n}', k)} AS c{i}_change" for k, i in enumerate(at, 1)}
         return lists, [items[i] for i in sorted(items)]
 
     # --- the change of a number ------------------------------------------------------------------
@@ -285,11 +303,11 @@ class Sql:
         a, b = f"({self.normal(old, pair)})", f"({self.normal(new, pair)})"
         fit = f"({a} IS NULL OR {self.fits(a)}) AND ({b} IS NULL OR {self.fits(b)})"
         read = f"({a} IS NULL OR {self.is_number(a)}) AND ({b} IS NULL OR {self.is_number(b)})"
-        exact = self.spelling.try_(f"coalesce(TRY_CAST({b} AS {DECIMAL}), 0) - coalesce(TRY_CAST({a} AS {DECIMAL}), 0)")
+        exact = self.spelling.minus(*(f"coalesce(TRY_CAST({each} AS {DECIMAL}), 0)" for each in (b, a)))
         rough = self.plain_double(f"coalesce({_as_double(b)}, 0) - coalesce({_as_double(a)}, 0)")
-        plain = f"CASE WHEN {fit} THEN rtrim(rtrim(CAST({exact} AS VARCHAR), '0'), '.') END"
+        plain = f"CASE WHEN {fit} THEN {_rtrim(_rtrim(f'CAST({exact} AS STRING)', '0'), '.')} END"
         unchanged = f"CASE WHEN {self.fits(a)} OR {self.is_number(a)} THEN '0' END"
-        negated = f"CASE WHEN {a} LIKE '-%' THEN ltrim({a}, '-') WHEN {a} = '0' THEN '0' ELSE '-' || {a} END"
+        negated = f"CASE WHEN {a} LIKE '-%' THEN {_ltrim(a, '-')} WHEN {a} = '0' THEN '0' ELSE '-' || {a} END"
         return (
             f"CASE WHEN {old} IS NULL AND {self.is_plain(b)} THEN {b} WHEN {new} IS NULL AND {self.is_plain(a)} THEN {negated}"
             f" WHEN {old} = {new} AND {a} IS NOT NULL THEN {unchanged}"
@@ -303,7 +321,7 @@ class Sql:
     def plain_double(self, double: str) -> str:
         """A double in plain notation, with the digits it is usually written with; NULL if infinite."""
         let = self.spelling.let
-        bare = "ltrim(split_part(form, 'e', 1), '-')"
+        bare = _ltrim("split_part(form, 'e', 1)", "-")
         power = "CAST(split_part(form, 'e', 2) AS INTEGER)"
         plain = (
             "CASE WHEN power >= 0 THEN bare || repeat('0', power)"
@@ -311,7 +329,7 @@ class Sql:
             " ELSE left(bare, length(bare) + power) || '.' || right(bare, -power) END"
         )
         signed = f"CASE WHEN form LIKE '-%' THEN '-' ELSE '' END || {let('bare', bare, let('power', power, plain))}"
-        form = self.canonical_number(f"CASE WHEN {self.spelling.finite('dbl')} THEN CAST(dbl AS VARCHAR) END")
+        form = self.canonical_number(f"CASE WHEN {self.spelling.finite('dbl')} THEN {self.spelling.digits('dbl')} END")
         return let("dbl", double, let("form", form, f"CASE WHEN form = '0e0' THEN '0' ELSE {signed} END"))
 
     # --- order -----------------------------------------------------------------------------------
@@ -348,10 +366,12 @@ class Sql:
 
     def _exact_order(self, form: str, reads: str) -> list[str]:
         """Order by the exact value of canonical numbers that are the same as doubles."""
-        digits = f"split_part(ltrim({form}, '-'), 'e', 1)"
+        digits = f"split_part({_ltrim(form, '-')}, 'e', 1)"
         leading = f"length({digits}) + TRY_CAST(split_part({form}, 'e', 2) AS BIGINT)"
         below = f"{form} LIKE '-%'"
+        sign = f"CASE WHEN {below} THEN -1 WHEN {form} = '0e0' THEN 0 ELSE 1 END"
         return [
+            f"CASE WHEN {reads} THEN {sign} END ASC",
             f"CASE WHEN {reads} THEN CASE WHEN {below} THEN -({leading}) ELSE {leading} END END ASC",
             f"CASE WHEN {reads} AND NOT {below} THEN {digits} END ASC",
             f"CASE WHEN {reads} AND {below} THEN {digits} END DESC",
@@ -411,7 +431,7 @@ class Sql:
     def _match_codes(self) -> str:
         """One code per matched pair of cells (of the key, or of the whole row without one)."""
         if not any(self.has_form(pair) for pair in self.matched):
-            return "NULL"
+            return "CAST(NULL AS STRING)"
         each = [self.code(f"a{i}", f"b{i}", pair) if self.has_form(pair) else _code(Cell.SAME_TEXT) for i, pair in enumerate(self.matched)]
         return f"CASE WHEN in_old AND in_new THEN concat({', '.join(each)}) END"
 
@@ -454,7 +474,11 @@ def old_key(plan: Plan, i: int) -> str:
 
 def old_cell(plan: Plan, i: int) -> str:
     """The old cell of a compared column, from the columns of a result. Wide ones store both: finding a cell's code would take long."""
-    return f"c{i}_old" if is_wide(plan) else f"CASE WHEN codes[{i + 1}] = {_code(Cell.SAME_TEXT)} THEN c{i}_new ELSE c{i}_old END"
+    return (
+        f"c{i}_old"
+        if is_wide(plan)
+        else f"CASE WHEN substring(codes, {i + 1}, 1) = {_code(Cell.SAME_TEXT)} THEN c{i}_new ELSE c{i}_old END"
+    )
 
 
 def _whole_order(cell: str) -> str:
@@ -463,6 +487,14 @@ def _whole_order(cell: str) -> str:
 
 def _if_shown(cell: str) -> str:
     return f"CASE WHEN change <> '{Change.UNCHANGED}' THEN {cell} END"
+
+
+def _ltrim(text: str, character: str) -> str:
+    return f"TRIM(LEADING '{character}' FROM {text})"
+
+
+def _rtrim(text: str, character: str) -> str:
+    return f"TRIM(TRAILING '{character}' FROM {text})"
 
 
 def _quoted(text: str) -> str:

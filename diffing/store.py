@@ -477,7 +477,7 @@ class Store:
 
 def _described(folder: Path, known: dict[str, Any]) -> Stored | None:
     """A result by its folder; None if it is not complete."""
-    if folder.name.startswith(PART) or not all((folder / name).is_file() for name in (ROWS_FILE, SUMMARY_FILE, PLAN_FILE)):
+    if folder.name.startswith(PART) or not all((folder / name).exists() for name in (ROWS_FILE, SUMMARY_FILE, PLAN_FILE)):
         return None
     id_ = folder.name.partition("-")[0]
     for name in ("work", "work-totals"):

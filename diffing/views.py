@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -697,8 +698,9 @@ def _rows_at(result: Result, wanted: Sequence[int], columns: Sequence[_Column]) 
     every = [*(each for each in _columns(result.plan).values() if each.is_key), *columns]
     items = ", ".join(["file_row_number", "change", "codes", *(item for each in every for item in each.items)])
     low, high, listed = asked.bind(min(wanted)), asked.bind(max(wanted)), asked.bind(list(wanted))
+    rows = asked.rows_between(min(wanted), max(wanted))
     found = asked.fetch(
-        f"SELECT {items} FROM {asked.rows} WHERE file_row_number BETWEEN {low} AND {high} AND file_row_number IN (SELECT unnest({listed}))"
+        f"SELECT {items} FROM {rows} WHERE file_row_number BETWEEN {low} AND {high} AND file_row_number IN (SELECT unnest({listed}))"
     )
     by_position = {values[0]: values for values in found}
     build = _row_builder(every, len(result.plan.key))
@@ -971,18 +973,35 @@ class _Question:
     """A statement about the rows of a result, with its bound values."""
 
     def __init__(self, result: Result) -> None:
-        self.path, self.summary = result.rows_file.resolve(), result.summary
+        self.result, self.path, self.summary = result, result.rows_file.resolve(), result.summary
         self.sql = Sql(result.plan, DUCKDB)
         self.bind = self.sql.bind
 
     @property
     def file(self) -> str:
-        return self.bind(str(self.path))
+        return self.bind(self.result.rows_pattern)
 
     @property
     def rows(self) -> str:
         """SQL for the rows with their positions, `file_row_number`."""
-        return f"read_parquet({self.file}, file_row_number = true)"
+        return self.rows_between(0, self.summary.differing_rows)
+
+    def rows_between(self, low: int, high: int) -> str:
+        """The same; of a result in parts only those parts in which there are rows of these positions."""
+        if not self.path.is_dir():
+            return f"read_parquet({self.file}, file_row_number = true)"
+        parts = self._parts()
+        wanted = [(file, first) for file, first, count in parts if first <= high and first + count > low] or parts[:1]
+        files, firsts = self.bind([each[0] for each in wanted]), self.bind([each[1] for each in wanted])
+        position = f"file_row_number + CAST({firsts} AS BIGINT[])[CAST(file_index AS BIGINT) + 1]"
+        return f"(SELECT * REPLACE ({position} AS file_row_number) FROM read_parquet(CAST({files} AS VARCHAR[]), file_row_number = true))"
+
+    def _parts(self) -> list[tuple[str, int, int]]:
+        """The files of a result in parts: path, position of the first row, number of rows."""
+        asked = _Question(self.result)
+        sizes = asked.fetch(f"SELECT file_name, num_rows FROM parquet_file_metadata({asked.file}) ORDER BY file_name")
+        firsts = accumulate((count for _, count in sizes), initial=0)
+        return [(file, first, count) for (file, count), first in zip(sizes, firsts, strict=False)]
 
     def where(self, filter: Filter) -> str:
         return _where(self.sql, filter, self.readable)

@@ -42,6 +42,7 @@ OWNERS = {
     "pandas": {"pages"},
     "numpy": {"lines", "engines", "pages"},
     "xlsxwriter": {"excel"},
+    "pyspark": {"engines"},
 }
 """The only rooms that may know a library exists."""
 
@@ -94,3 +95,11 @@ def test_every_public_name_is_what_it_says_whatever_was_imported_before():
         "    assert not isinstance(locals()[name], types.ModuleType), name\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_spark_is_known_to_its_own_files_only_and_loaded_when_chosen_only():
+    knowing = [file for file in FILES if any(name.split(".")[0] == "pyspark" for name in imported(file))]
+    assert knowing and all(file.name.startswith("spark") for file in knowing)
+    others = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in PACKAGE if not file.name.startswith(("spark", "__"))]
+    loaded = f"import sys; {'; '.join(f'import {name}' for name in others)}; print(any('pyspark' in name for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, cwd=ROOT).stdout == "False\n"

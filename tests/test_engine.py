@@ -20,6 +20,7 @@ from diffing.sources import open_source
 from tests.comparing import compare_files, compare_texts
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -229,28 +230,28 @@ def small_plan(tmp_path: Path, rows: int = 1000):
     return make_plan(old, new, Choices(key=("k",)))
 
 
-def test_a_summary_survives_the_disk(tmp_path):
-    result = DuckDBEngine().run(small_plan(tmp_path), tmp_path)
+def test_a_summary_survives_the_disk(tmp_path, engine):
+    result = engine.run(small_plan(tmp_path), tmp_path)
     import json
 
     assert Summary.from_json(json.loads((tmp_path / SUMMARY_FILE).read_text())) == result.summary
 
 
-def test_nothing_is_left_but_the_result(tmp_path):
+def test_nothing_is_left_but_the_result(tmp_path, engine):
     folder = tmp_path / "result"
     folder.mkdir()
-    DuckDBEngine().run(small_plan(tmp_path), folder)
+    engine.run(small_plan(tmp_path), folder)
     assert sorted(os.listdir(folder)) == ["rows.parquet", "summary.json"]
 
 
-def test_a_comparison_can_be_cancelled(tmp_path):
+def test_a_comparison_can_be_cancelled(tmp_path, engine):
     watch = Watch()
     watch.cancelled.set()
     with pytest.raises(Cancelled):
-        DuckDBEngine().run(small_plan(tmp_path), tmp_path, watch)
+        engine.run(small_plan(tmp_path), tmp_path, watch)
 
 
-def test_a_comparison_is_cancelled_in_the_middle_of_a_query(tmp_path):
+def test_a_comparison_is_cancelled_in_the_middle_of_a_query(tmp_path, engine):
     plan, watch = small_plan(tmp_path, 200_000), Watch()
     stages: list[str] = []
 
@@ -261,22 +262,22 @@ def test_a_comparison_is_cancelled_in_the_middle_of_a_query(tmp_path):
 
     watch.report = cancel_when_comparing
     with pytest.raises(Cancelled):
-        DuckDBEngine(threads=1).run(plan, tmp_path, watch)
+        engine.run(plan, tmp_path, watch)
     assert not (tmp_path / "work").exists()
 
 
-def test_the_stages_are_told_and_timed(tmp_path):
+def test_the_stages_are_told_and_timed(tmp_path, engine):
     stages: list[str] = []
-    result = DuckDBEngine().run(small_plan(tmp_path), tmp_path, Watch(report=lambda stage, share: stages.append(stage)))
+    result = engine.run(small_plan(tmp_path), tmp_path, Watch(report=lambda stage, share: stages.append(stage)))
     assert list(dict.fromkeys(stages)) == [name for name in result.summary.seconds if name != "total"]
 
 
-def test_a_file_that_changes_before_the_end_stops_the_comparison(tmp_path):
+def test_a_file_that_changes_before_the_end_stops_the_comparison(tmp_path, engine):
     plan = small_plan(tmp_path)
     with (tmp_path / "new.csv").open("a") as file:
         file.write("5000,1,x\n")
     with pytest.raises(SourceError, match="new.csv changed while"):
-        DuckDBEngine().run(plan, tmp_path)
+        engine.run(plan, tmp_path)
 
 
 def test_too_little_memory_is_said_plainly(tmp_path):

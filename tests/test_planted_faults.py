@@ -67,6 +67,11 @@ EVIDENCE = [
     case("id,v; k,1; k,1; k,1; m,1; n,1; o,1; p,1; q,1", "id,v; k,1; m,1; m,1; n,1; o,1; p,1; q,1"),
     case("id,v; a,x y; b,_ x_; c,na; d,NA", "id,v; a,xy; b,x; c,; d,", nulls=("na",), rules=(Rule(), Rule(ignore_space=True))),
     case("id,v; 9,1; 10,1; 100,1", "id,v; 9,2; 10,2; 100,2; x,1", rules=(NUMBER,)),
+    case(
+        "id,v; -0,1; 1e-400,1; -1e-400,1; 1e-500,1; -1e-500,1",
+        "id,v; -0,2; 1e-400,2; -1e-400,2; 1e-500,2; -1e-500,2",
+        rules=(replace(NUMBER, by_value=True),),
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ from diffing.errors import BadLinesError
 from diffing.records import BadLines
 from tests.comparing import Compared, compare_files
 
+pytestmark = pytest.mark.usefixtures("engine")
 CASES = Path(__file__).parent / "data" / "torture"
 EXPECTED = json.loads((CASES / "expected.json").read_text())
 

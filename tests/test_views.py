@@ -11,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffing import views
+from diffing import export, views
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import ColumnNotFound, EngineError, PlanError
 from diffing.grammar import ColumnType
@@ -90,8 +92,18 @@ def drawn_row(dice: random.Random, number: int) -> list[str]:
     return [str(number), day, price, dice.choice(STATUS), dice.choice(NOTES)]
 
 
-@pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+def in_parts(result: Result, sizes: list[int]) -> Result:
+    """The same result as a cluster writes it: a folder of files whose names are in order."""
+    rows = pq.read_table(result.rows_file)
+    result.rows_file.unlink()
+    result.rows_file.mkdir()
+    for n, first in enumerate(accumulate(sizes, initial=0)):
+        pq.write_table(rows.slice(first, sizes[n] if n < len(sizes) else None), result.rows_file / f"part-{n:05}-c000.parquet")
+    return result
+
+
+@pytest.fixture(scope="module", params=["a file", "parts"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     dice = random.Random(11)
     old = {number: drawn_row(dice, number) for number in range(900)}
     new = {n: list(row) for n, row in old.items() if dice.random() > 0.15}
@@ -106,7 +118,8 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         if before != after:
             rows.append(Differing(REMOVED if after is None else ADDED if before is None else CHANGED, before, after))
     tables = ([COLUMNS, *side.values()] for side in (old, new))
-    return Case(compared(tmp_path_factory.mktemp("case"), *tables, key=("id",)), rows)
+    result = compared(tmp_path_factory.mktemp("case"), *tables, key=("id",))
+    return Case(in_parts(result, [1, 300, 0, 7]) if request.param == "parts" else result, rows)
 
 
 def price_between(low: float, high: float) -> Callable[[Differing], bool]:
@@ -681,3 +694,17 @@ def test_a_search_for_words_finds_them_among_numbers_too(tmp_path: Path):
     for search in ("N/A", "x", "14", "e", "8"):
         wanted = [row for row in changed if any(search.lower() in cell for cell in (*row, "x"))]
         assert sum(views.count(result, Filter(search=search)).values()) == len(wanted)
+
+
+def test_the_files_made_of_a_result_in_parts_are_those_of_one_in_a_file(tmp_path):
+    tables = ([["id", "v"], *([str(n), str(n + more)] for n in range(900))] for more in (0, 1))
+    result = compared(tmp_path, *tables, key=("id",))
+    writers = (export.write_csv, export.write_json_lines, export.write_parquet)
+    whole, parts = ([(tmp_path / f"{when}{n}") for n in range(3)] for when in ("whole", "parts"))
+    for write, path in zip(writers, whole, strict=True):
+        write(result, path)
+    in_parts(result, [1, 300, 0, 7])
+    for write, path in zip(writers, parts, strict=True):
+        write(result, path)
+    assert [path.read_bytes() for path in parts[:2]] == [path.read_bytes() for path in whole[:2]]
+    assert pq.read_table(parts[2]) == pq.read_table(whole[2])

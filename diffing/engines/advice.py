@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from diffing import grammar
 from diffing.engines.run import Run
+from diffing.sql import Sql
 
 ENOUGH = 0.1
 """A reason is named when at least this share of the added rows would match by it."""
+SAMPLE = 10_000
+"""Added rows that are tried."""
+OTHER_SIGNS = r"'[^\p{L}\p{N}]'"
+"""All but letters and digits."""
 
-REASONS = {
-    "lower({})": "the keys differ in case: try ignoring case",
-    "trim({}, ' \t\u00a0')": "the keys differ in spaces around them: try ignoring spaces",
-    "ltrim({}, '0')": "the keys differ in leading zeros, which one of the files seems to have lost",
-    "coalesce(CAST(TRY_CAST({0} AS DOUBLE) AS VARCHAR), {0})": "the keys are numbers that are spelled differently",
-    "regexp_replace(lower({}), '[^\\p{{L}}\\p{{N}}]', '', 'g')": "the keys differ in punctuation or spaces inside them",
+REASONS: dict[Callable[[Sql, str], str], str] = {
+    lambda sql, cell: sql.spelling.lower(cell): "the keys differ in case: try ignoring case",
+    lambda sql, cell: sql.spelling.trim(cell, sql.bind(grammar.SPACES)): "the keys differ in spaces around them: try ignoring spaces",
+    lambda sql, cell: f"TRIM(LEADING '0' FROM {cell})": "the keys differ in leading zeros, which one of the files seems to have lost",
+    lambda sql, cell: f"coalesce(CAST(TRY_CAST({cell} AS DOUBLE) AS STRING), {cell})": "the keys are numbers that are spelled differently",
+    lambda sql, cell: sql.spelling.without(
+        sql.spelling.lower(cell), r"'[^\p{L}\p{N}]'"
+    ): "the keys differ in punctuation or spaces inside them",
 }
+"""What would make keys match (SQL for a form of a cell), and what that says about them."""
 
 
-def why_so_few(run: Run, rows_file: Path, matched: int, fewest: int) -> str:
-    """A warning that says how few keys match and, if it can be seen, why."""
+def why_so_few(sql: Sql, would_match: Callable[[Callable[[str], str]], float], matched: int, fewest: int) -> str:
+    """A warning that says how few keys match and, if it can be seen, why.
+
+    `would_match` tells which share of the added rows would have a partner under a form of their cells.
+    """
     share = f"Only {matched:,} of {fewest:,} rows have a key that is in both files"
-    why = next((reason for form, reason in REASONS.items() if _would_match(run, rows_file, form) >= ENOUGH), None)
+    why = next((reason for form, reason in REASONS.items() if would_match(lambda cell, form=form: form(sql, cell)) >= ENOUGH), None)  # type: ignore[misc]
     return f"{share}: {why}." if why else f"{share}. Check that the key is right and that both files are of the same table."
 
 
-def _would_match(run: Run, rows_file: Path, form: str) -> float:
+def share_that_would_match(run: Run, rows_file: Path, form: Callable[[str], str]) -> float:
     """Share of a sample of added keys that have a removed partner under a form of the cells."""
     keys = range(len(run.plan.key))
-    new = ", ".join(form.format(f"k{i}_new") + f" AS f{i}" for i in keys)
-    old = ", ".join(form.format(f"k{i}_old") + f" AS f{i}" for i in keys)
+    new = ", ".join(form(f"k{i}_new") + f" AS f{i}" for i in keys)
+    old = ", ".join(form(f"k{i}_old") + f" AS f{i}" for i in keys)
     file = run.sql.bind(str(rows_file))
     same = " AND ".join(f"a.f{i} IS NOT DISTINCT FROM r.f{i}" for i in keys)
     removed = f"SELECT {old} FROM read_parquet({file}) WHERE change = 'removed'"
-    added = f"SELECT {new} FROM read_parquet({file}) WHERE change = 'added' LIMIT 10000"
+    added = f"SELECT {new} FROM read_parquet({file}) WHERE change = 'added' LIMIT {SAMPLE}"
     matches = f"CASE WHEN EXISTS (FROM ({removed}) AS r WHERE {same}) THEN 1 ELSE 0 END"
     found = run.execute(f"SELECT avg({matches}) FROM ({added}) AS a").fetchone()
     return float(found[0] or 0) if found else 0.0

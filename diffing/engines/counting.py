@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diffing.engines.advice import why_so_few
+from diffing.engines.advice import share_that_would_match, why_so_few
 from diffing.engines.matching import MOST_PAIRS, KeyCounts, Matching
-from diffing.engines.run import Run
+from diffing.engines.run import Run, Side
 from diffing.engines.sums import exact_plain_item, exact_sum, sum_items
 from diffing.errors import EngineError
 from diffing.grammar import ColumnType
-from diffing.plan import ColumnPair
+from diffing.plan import ColumnPair, Plan
 from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
-from diffing.sql import old_cell
+from diffing.sql import Sql, old_cell
+
+Values = dict[int, tuple[str | None, int]]
+"""Position of each number or date column to the sum of its changes, and how many differing cells don't read."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Tally:
+class Tally:
     """Rows by fate, and codes by column: of the compared cells, and of the matched ones."""
 
     fates: Counter[str]
@@ -34,27 +38,37 @@ def summarize(run: Run, matching: Matching, compared: str, rows_file: Path) -> S
     Raises:
         EngineError: the counts break the laws of conservation, so the result is wrong.
     """
-    tally = _tally(run, compared)
+    why = partial(why_so_few, run.sql, partial(share_that_would_match, run, rows_file))
+    return summary_of(run.plan, run.sides, matching, _tally(run, compared), lambda: _values(run, rows_file), why)
+
+
+def summary_of(
+    plan: Plan, sides: Mapping[str, Side], matching: Matching, tally: Tally, values: Callable[[], Values], why: Callable[[int, int], str]
+) -> Summary:
+    """The summary from what was counted; `why` says why so many keys of so many match.
+
+    Raises:
+        EngineError: the counts break the laws of conservation, so the result is wrong.
+    """
     added, removed, changed = (tally.fates[each] for each in (Change.ADDED, Change.REMOVED, Change.CHANGED))
-    old, new = run.sides["old"], run.sides["new"]
+    old, new = sides["old"], sides["new"]
     unchanged = old.rows - removed - changed
     if unchanged != new.rows - added - changed or unchanged < tally.fates[Change.UNCHANGED]:
         raise EngineError(
             f"The counts do not add up: {old.rows:,} − {removed:,} rows before, {new.rows:,} − {added:,} after.",
             "This is a fault in the program; please report it. No result was kept.",
         )
-    columns = tuple(_columns(run, tally, unchanged + changed, rows_file))
-    plan = run.plan
+    columns = tuple(_columns(plan, tally, unchanged + changed, values()))
     summary = Summary(
-        old=_side(run, "old", matching.keys.get("old")),
-        new=_side(run, "new", matching.keys.get("new")),
+        old=_side(old, matching.keys.get("old")),
+        new=_side(new, matching.keys.get("new")),
         added=added,
         removed=removed,
         changed=changed,
         unchanged=unchanged,
         changed_cells=sum(column.changed for column in columns),
         columns=columns,
-        key_same_by_rule=_key_same_by_rule(run, tally),
+        key_same_by_rule=_key_same_by_rule(plan, tally),
         key=tuple(pair.name for pair in plan.key),
         columns_added=plan.columns_added,
         columns_removed=plan.columns_removed,
@@ -64,11 +78,11 @@ def summarize(run: Run, matching: Matching, compared: str, rows_file: Path) -> S
         notes=plan.notes,
         seconds={},
     )
-    return replace(summary, warnings=tuple(_warnings(run, summary, matching, rows_file)))
+    return replace(summary, warnings=tuple(_warnings(plan, summary, matching, why)))
 
 
-def _tally(run: Run, compared: str) -> _Tally:
-    tally = _Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
+def _tally(run: Run, compared: str) -> Tally:
+    tally = Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
     found = run.execute(f"SELECT change, codes, match_codes, count(*) FROM {compared} GROUP BY ALL")
     while batch := found.fetchmany(10_000):
         for change, codes, match_codes, count in batch:
@@ -84,19 +98,17 @@ def _add(counters: Sequence[Counter[str]], codes: str, count: int) -> None:
             counter[code] += count
 
 
-def _columns(run: Run, tally: _Tally, matched: int, rows_file: Path) -> Iterator[ColumnSummary]:
-    values = _values(run, rows_file)
-    for i, pair in enumerate(run.plan.columns):
+def _columns(plan: Plan, tally: Tally, matched: int, values: Values) -> Iterator[ColumnSummary]:
+    for i, pair in enumerate(plan.columns):
         changed = tally.codes[i][Cell.DIFFERS]
         total, unreadable = values.get(i, ("0" if pair.type is ColumnType.NUMBER else None, 0))
-        same = {words: n for code, words in RULE_WORDS.items() if (n := (tally.codes if run.plan.key else tally.matches)[i][code])}
+        same = {words: n for code, words in RULE_WORDS.items() if (n := (tally.codes if plan.key else tally.matches)[i][code])}
         share = 1 - changed / matched if matched else None
         yield ColumnSummary(pair.name, pair.type, changed, share, same, total, unreadable)
 
 
-def _values(run: Run, rows_file: Path) -> dict[int, tuple[str | None, int]]:
-    """Per number or date column: the sum of its changes, and how many differing cells don't read."""
-    values: dict[int, tuple[str | None, int]] = {}
+def _values(run: Run, rows_file: Path) -> Values:
+    values: Values = {}
     file = run.sql.bind(str(rows_file))
     for pair, at in run.sql.rule_groups():
         if pair.type is not ColumnType.TEXT:
@@ -113,29 +125,28 @@ def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> st
     if number:
         lists["x"] = (f"c{i}_change" for i in at)
     long = ", ".join(f"unnest([{', '.join(names)}]) AS {name}" for name, names in lists.items())
-    unreadable = _unreadable(run, pair, "x IS NULL" if number else "TRUE")
+    unreadable = unreadable_cells(run.sql, pair, "x IS NULL" if number else "TRUE")
     changed = " WHERE x IS NULL OR x <> '0'" if number else ""
     exact = f", {exact_plain_item('x')} AS d" if number else ""
     return f"SELECT i{sums}, {unreadable} FROM (SELECT *{exact} FROM (SELECT {long} FROM read_parquet({file})){changed}) GROUP BY i"
 
 
-def _unreadable(run: Run, pair: ColumnPair, only: str) -> str:
+def unreadable_cells(sql: Sql, pair: ColumnPair, only: str) -> str:
     """SQL that counts the cells a and b of a column that don't read as its type."""
     counts = []
     for name, format_ in (("a", pair.old_format), ("b", pair.new_format)):
-        cell = f"({run.sql.normal(name, pair)})"
-        reads = run.sql.is_number(cell) if pair.type is ColumnType.NUMBER else f"{run.sql.instant(cell, format_)} IS NOT NULL"
+        cell = f"({sql.normal(name, pair)})"
+        reads = sql.is_number(cell) if pair.type is ColumnType.NUMBER else f"{sql.instant(cell, format_)} IS NOT NULL"
         counts.append(f"count(CASE WHEN {only} THEN CASE WHEN {cell} IS NOT NULL THEN CASE WHEN NOT ({reads}) THEN 1 END END END)")
     return " + ".join(counts)
 
 
-def _key_same_by_rule(run: Run, tally: _Tally) -> Mapping[str, int]:
-    found = {pair.name: sum(tally.matches[i].values()) - tally.matches[i][Cell.SAME_TEXT] for i, pair in enumerate(run.plan.key)}
+def _key_same_by_rule(plan: Plan, tally: Tally) -> Mapping[str, int]:
+    found = {pair.name: sum(tally.matches[i].values()) - tally.matches[i][Cell.SAME_TEXT] for i, pair in enumerate(plan.key)}
     return {name: count for name, count in found.items() if count}
 
 
-def _side(run: Run, side: str, keys: KeyCounts | None) -> SideSummary:
-    each = run.sides[side]
+def _side(each: Side, keys: KeyCounts | None) -> SideSummary:
     records, source = each.records, each.source
     kind: dict[str, Any] = {"format": source.format.value, "compression": source.compression}
     return SideSummary(
@@ -151,7 +162,7 @@ def _side(run: Run, side: str, keys: KeyCounts | None) -> SideSummary:
     )
 
 
-def _warnings(run: Run, summary: Summary, matching: Matching, rows_file: Path) -> Iterator[str]:
+def _warnings(plan: Plan, summary: Summary, matching: Matching, why: Callable[[int, int], str]) -> Iterator[str]:
     for side in (summary.old, summary.new):
         if side.bad_lines:
             yield f"{_were(side.bad_lines, 'bad line')} left out of {side.name}; partners in the other file show as added or removed."
@@ -162,8 +173,8 @@ def _warnings(run: Run, summary: Summary, matching: Matching, rows_file: Path) -
     if matching.large_keys:
         yield f"{_keys(matching.large_keys, 'have')} more than {MOST_PAIRS:,} possible pairs; their rows were paired in text order."
     matched, fewest = summary.unchanged + summary.changed, min(summary.old.rows, summary.new.rows)
-    if run.plan.key and matched < 0.01 * fewest:
-        yield why_so_few(run, rows_file, matched, fewest)
+    if plan.key and matched < 0.01 * fewest:
+        yield why(matched, fewest)
 
 
 def _were(count: int, what: str) -> str:

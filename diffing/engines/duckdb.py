@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,9 +23,9 @@ from diffing.engines.hashes import Hashes
 from diffing.engines.heads import after, common_head, together
 from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import match_rows
-from diffing.engines.run import SIDES, Clock, Run, Side
+from diffing.engines.run import SIDES, Clock, Run, Side, refuse_bad_lines
 from diffing.engines.totals import with_totals
-from diffing.errors import BadLinesError, EngineError, SourceError
+from diffing.errors import EngineError, SourceError
 from diffing.locked import connected
 from diffing.plan import Plan
 from diffing.records import check_records
@@ -48,17 +48,34 @@ def _extract(text: str, pattern: str, group: int) -> str:
     return f"regexp_extract({text}, {pattern}, {group})"
 
 
+def _utc(instant: str) -> str:
+    """An instant as canonical text."""
+    return f"regexp_replace(CAST({instant} AS VARCHAR), '[+]00$', 'Z')"
+
+
+def _by_format(text: str, format_: str, bind: Callable[[Any], str]) -> str:
+    read = f"try_strptime({text}, {bind(format_)})"
+    return _utc(read) if "%z" in format_ else f"CAST({read} AS VARCHAR)"
+
+
 DUCKDB = Spelling(
     parameter=lambda name: f"${name}",
     matches=lambda text, pattern: f"coalesce(regexp_full_match({text}, {pattern}), FALSE)",
     contains=lambda text, pattern: f"coalesce(regexp_matches({text}, {pattern}), FALSE)",
     extract=_extract,
+    without=lambda text, pattern: f"regexp_replace({text}, {pattern}, '', 'g')",
     trim=lambda text, characters: f"trim({text}, {characters})",
-    try_=lambda expression: f"TRY({expression})",
+    lower=lambda text: f"lower({text})",
+    minus=lambda a, b: f"TRY({a} - {b})",
+    digits=lambda double: f"CAST({double} AS VARCHAR)",
     finite=lambda double: f"isfinite({double})",
-    utc=lambda instant: f"regexp_replace(CAST({instant} AS VARCHAR), '[+]00$', 'Z')",
-    strptime=lambda text, format_: f"try_strptime({text}, {format_})",
-    each=lambda a, b, name, body: f"list_transform(list_zip({a}, {b}), lambda {name}: {body})",
+    local=lambda text: f"CAST(TRY_CAST({text} AS TIMESTAMP) AS VARCHAR)",
+    absolute=lambda text: _utc(f"TRY_CAST({text} AS TIMESTAMPTZ)"),
+    by_format=_by_format,
+    list_of=lambda items: f"[{items}]",
+    item=lambda items, n: f"{items}[{n}]",
+    joined=lambda items: f"array_to_string({items}, '')",
+    each=lambda a, b, body: f"list_transform(list_zip({a}, {b}), lambda z: {body('z[1]', 'z[2]')})",
     let=lambda name, value, body: f"list_transform([{value}], lambda {name}: {body})[1]",
 )
 
@@ -229,15 +246,8 @@ def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes])
     head = common_head(plan, work / "head.csv", lambda done: progress(2 * done)) if hashes else None
     with ThreadPoolExecutor(len(SIDES)) as pool:
         checks = {side: pool.submit(check, side) for side in SIDES}
-        _refuse_bad_lines([check.exception() for check in checks.values()])
+        refuse_bad_lines([check.exception() for check in checks.values()])
         return {side: check.result() for side, check in checks.items()}
-
-
-def _refuse_bad_lines(errors: Sequence[BaseException | None]) -> None:
-    """Name the bad lines of both files at once, if both have some."""
-    refusals = [error for error in errors if isinstance(error, BadLinesError)]
-    if len(refusals) == len(errors):
-        raise BadLinesError(" ".join(each.message for each in refusals), refusals[0].hint)
 
 
 def _text_bytes(source: Source) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from diffing.engines import Watch
 from diffing.engines.hashes import Hashes
+from diffing.errors import BadLinesError
 from diffing.plan import Plan
 from diffing.records import Records
 from diffing.sources import Source
@@ -94,3 +96,10 @@ class Run:
     def cell_names(self) -> list[str]:
         """p0, p1, …: the cells of the plan's pairs, key first."""
         return [f"p{i}" for i in range(len(self.plan.pairs))]
+
+
+def refuse_bad_lines(errors: Sequence[BaseException | None]) -> None:
+    """Name the bad lines of both files at once, if both have some."""
+    refusals = [error for error in errors if isinstance(error, BadLinesError)]
+    if len(refusals) == len(errors):
+        raise BadLinesError(" ".join(each.message for each in refusals), refusals[0].hint)

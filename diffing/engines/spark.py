@@ -1,0 +1,216 @@
+"""The cluster engine: the same plan on Apache Spark, for tables that no single machine should hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffing.engines import Watch
+from diffing.engines.advice import why_so_few
+from diffing.engines.counting import summary_of
+from diffing.engines.run import SIDES, Clock, Side, refuse_bad_lines
+from diffing.engines.spark_reading import Lines, one_line_each, read_lines, read_parquet
+from diffing.engines.spark_run import (
+    SparkRun,
+    find_leftovers,
+    match_rows,
+    share_that_would_match,
+    tally,
+    totals,
+    values,
+    whole_keys,
+)
+from diffing.engines.spark_session import check_master, in_words, session, watched
+from diffing.engines.spark_sql import SPARK
+from diffing.errors import EngineError, SourceError
+from diffing.plan import Plan
+from diffing.records import check_records
+from diffing.result import ROWS_FILE, SUMMARY_FILE, Result, Summary
+from diffing.sources import Format, Source
+from diffing.sql import Sql
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROW_GROUP = 20_480
+"""Rows of a result that a page reads together."""
+SMALL = 64 << 20
+"""Bytes of both files together below which compiling a question takes longer than answering it."""
+TASK = 32 << 20
+"""Bytes that a task of a shuffle takes; adaptive execution joins smaller ones."""
+TASKS = 2, 10_000
+"""The fewest and the most."""
+
+
+class SparkEngine:
+    """Runs plans on Spark.
+
+    `master` is `local[2]`, `spark://host:7077` or `sc://host:15002` (Spark Connect). `settings` are
+    Spark's own, by their names. The files and the folder of the result must be where the cluster can
+    reach them under the same path.
+    """
+
+    name = "spark"
+
+    def __init__(self, master: str = "local[*]", settings: Mapping[str, str] | None = None) -> None:
+        self.master = check_master(master)
+        self.settings = dict(settings or {})
+
+    def run(self, plan: Plan, folder: Path, watch: Watch | None = None) -> Result:
+        watch = watch or Watch()
+        clock = Clock(watch)
+        with _emptied(folder / "work") as work:
+            with self._walking(plan, work, clock) as run:
+                summary = _compare(run, folder / ROWS_FILE)
+            _refuse_changed(plan)
+        result = Result(plan, replace(summary, seconds=clock.seconds()), folder)
+        _write_summary(result)
+        return result
+
+    def add_totals(self, result: Result, watch: Watch | None = None) -> Result:
+        watch = watch or Watch()
+        clock = Clock(watch)
+        with _emptied(result.folder / "work-totals") as work:
+            _refuse_changed(result.plan)
+            with self._walking(result.plan, work, clock) as run:
+                clock.stage("adding up totals")
+                summary = _with_totals(run, result.summary)
+            _refuse_changed(result.plan)
+        taken = {**result.summary.seconds, "totals": clock.seconds()["total"]}
+        done = Result(result.plan, replace(summary, seconds=taken), result.folder)
+        _write_summary(done)
+        return done
+
+    @contextmanager
+    def _walking(self, plan: Plan, work: Path, clock: Clock) -> Iterator[SparkRun]:
+        """A comparison on a session of its own, its files checked and ready to be read."""
+        clock.watch.check()
+        clock.stage("reading both files")
+        checked = _checked(plan, work, clock)
+        with (
+            session(self.master, _sized(plan) | self.settings, work.parent) as spark,
+            watched(spark, clock.watch, lambda: clock.current),
+            in_words(),
+        ):
+            sql = Sql(plan, SPARK)
+            for side, (_, lines) in checked.items():
+                _name_rows(spark, side, getattr(plan, side), lines, sql)
+            sides = {side: each for side, (each, _) in checked.items()}
+            run = SparkRun(
+                plan, spark, sides, {side: lines for side, (_, lines) in checked.items()}, clock, sql, f"file://{work.absolute()}"
+            )
+            for side in SIDES:
+                if sides[side].records is None:
+                    sides[side] = replace(sides[side], rows=int(run.rows(f"SELECT count(*) FROM {side}_rows")[0][0]))
+            yield run
+
+
+@contextmanager
+def _emptied(work: Path) -> Iterator[Path]:
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        yield work
+    except OSError as error:
+        raise EngineError(
+            f"A file could not be written or read: {error.strerror or error}.", "Check the free disk space and the rights to the folder."
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _sized(plan: Plan) -> dict[str, str]:
+    """Settings that suit the size of the files."""
+    size = plan.old.size + plan.new.size
+    settings = {"spark.sql.shuffle.partitions": str(min(max(size // TASK, TASKS[0]), TASKS[1]))}
+    return settings | ({"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"} if size < SMALL else {})
+
+
+def _refuse_changed(plan: Plan) -> None:
+    for source in (plan.old, plan.new):
+        if source.has_changed():
+            raise SourceError(f"{source.name} changed while it was compared.", "Compare again when nothing writes to it.")
+
+
+def _write_summary(result: Result) -> None:
+    part = result.folder / f"{SUMMARY_FILE}.part"
+    part.write_text(json.dumps(result.summary.to_json()))
+    os.replace(part, result.folder / SUMMARY_FILE)
+
+
+def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, tuple[Side, Lines | None]]:
+    """Both files, their records counted and checked at the same time, and how their lines are to be read."""
+    total, done = max(sum(_text_bytes(getattr(plan, side)) for side in SIDES), 1), [0]
+
+    def progress(count: int) -> None:
+        done[0] += count
+        clock.watch.check()
+        clock.watch.report(clock.current, min(done[0] / total, 1.0))
+
+    def check(side: str) -> tuple[Side, Lines | None]:
+        source: Source = getattr(plan, side)
+        if source.format is Format.PARQUET:
+            return Side(source, 0, None), None
+        records = check_records(source.body, plan.bad_lines, work / f"{side}.csv", progress)
+        return Side(source, records.rows, records), one_line_each(source, records, work / f"{side}.lines")
+
+    with ThreadPoolExecutor(len(SIDES)) as pool:
+        checks = {side: pool.submit(check, side) for side in SIDES}
+        refuse_bad_lines([each.exception() for each in checks.values()])
+        return {side: each.result() for side, each in checks.items()}
+
+
+def _text_bytes(source: Source) -> int:
+    return source.data.stat().st_size if source.format is Format.CSV else 0
+
+
+def _name_rows(spark: SparkSession, side: str, source: Source, lines: Lines | None, sql: Sql) -> None:
+    """View `{side}_rows`: a file as Spark reads it."""
+    rows = read_lines(spark, lines) if lines else read_parquet(spark, f"file://{source.data.absolute()}", source.name, sql)
+    rows.createOrReplaceTempView(f"{side}_rows")
+
+
+def _compare(run: SparkRun, rows: Path) -> Summary:
+    """Walk all stages: leave the differing rows in output order as parts in a folder, and count them."""
+    run.clock.stage("cancelling identical rows")
+    find_leftovers(run)
+    run.clock.stage("matching rows")
+    matching, whole = match_rows(run)
+    run.clock.stage("comparing cells")
+    run.keep("compared", run.sql.compared_rows())
+    counted = tally(run)
+    run.clock.stage("sorting the result")
+    _write_rows(run, run.sql.output_rows("compared", repeated=matching.repeated, whole=whole), rows)
+    run.clock.stage("counting")
+    why = partial(why_so_few, run.sql, partial(share_that_would_match, run, whole))
+    return summary_of(run.plan, run.sides, matching, counted, lambda: values(run), why)
+
+
+def _write_rows(run: SparkRun, statement: str, rows: Path) -> None:
+    """Write sorted rows as parts, whose names are in their order."""
+    found = run.ask(statement)
+    found.write.option("parquet.block.row.count.limit", str(ROW_GROUP)).mode("overwrite").parquet(f"file://{rows.absolute()}")
+    for other in rows.iterdir():
+        if other.suffix != ".parquet" or other.name.startswith("."):
+            other.unlink()
+
+
+def _with_totals(run: SparkRun, summary: Summary) -> Summary:
+    """The summary with what needs every row: totals, and null and repeated keys of both files."""
+    sums = {side: totals(run, side) for side in SIDES}
+    columns = tuple(replace(column, old_total=sums["old"].get(i), new_total=sums["new"].get(i)) for i, column in enumerate(summary.columns))
+    sides = {side: getattr(summary, side) for side in SIDES}
+    if run.plan.key:
+        keys = {side: whole_keys(run, side) for side in SIDES}
+        sides = {
+            side: replace(sides[side], null_keys=each.null_rows, duplicate_keys=each.repeated, duplicate_key_rows=each.repeated_rows)
+            for side, each in keys.items()
+        }
+    return replace(summary, columns=columns, old=sides["old"], new=sides["new"], whole_files=True)

@@ -69,7 +69,7 @@ def _room() -> str:
 def line(job: Job) -> None:
     what, state, when, differing, size, actions = st.columns(WIDTHS, vertical_alignment="center")
     with what:
-        st.page_link("result.py", label=f":primary[**{plain(job.label)}**]", query_params={"job": str(job.id)})
+        st.page_link("result.py", label=f"**{plain(job.label)}**", query_params={"job": str(job.id)})
     state.html(f'<p class="df-state df-state-{job.state}">{state_of(job)}</p>')
     when.html(f'<p class="df-cellular" title="{marked(_moment(job.submitted))}">{progress.ago(time.time() - job.submitted)}</p>')
     stored = services().store.find(job.result_id) if job.state is JobState.DONE and job.result_id else None

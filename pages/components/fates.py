@@ -124,6 +124,8 @@ def style() -> None:
         for each in TINTS
     )
     fates += f"code.df-name{{color:{ink};background:{ground}}}"
+    link = "light-dark({}, {})".format(*_colours("linkColor", "#4F46B8", "#B4AFFF"))
+    fates += f"[data-testid=stMain] [data-testid=stPageLink-NavLink] *{{color:{link}}}"
     st.html(f"<style>{fates}{RULES.replace('LIGHT', light).replace('DARK', dark)}</style>")
 
 

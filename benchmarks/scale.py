@@ -49,7 +49,7 @@ def _once(old: Path, new: Path, *options: str) -> Run:
     said = process.stdout.read()
     peak = _wait(process)
     summary = json.loads(said)
-    return Run(float(summary["seconds"]["total"]), peak, summary)
+    return Run(float(summary["seconds"]), peak, summary)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> float:

@@ -129,13 +129,18 @@ def write_json_lines(result: Result, path: Path) -> None:
 
 def differing_rows(result: Result, most: int | None = None) -> Iterator[dict[str, str | None]]:
     """Rows of the diffed CSV as dicts by output name, in output order; empty cells are None."""
+    return (row for _, row in coded_rows(result, most))
+
+
+def coded_rows(result: Result, most: int | None = None) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """The same rows, each after the codes of its compared cells (see `result.Cell`)."""
     columns = output_columns(result.plan)
     limit = "" if most is None else f" LIMIT {int(most)}"
     with _rows(result) as con:
-        found = con.execute(f"SELECT {', '.join(columns.values())} FROM read_parquet($rows){limit}", {"rows": result.rows_pattern})
+        found = con.execute(f"SELECT codes, {', '.join(columns.values())} FROM read_parquet($rows){limit}", {"rows": result.rows_pattern})
         while batch := found.fetchmany(10_000):
-            for row in batch:
-                yield dict(zip(columns, row, strict=True))
+            for codes, *row in batch:
+                yield codes, dict(zip(columns, row, strict=True))
 
 
 @contextmanager

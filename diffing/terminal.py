@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import IO, Any
 
 from diffing.keys import KeySuggestion
-from diffing.result import Change, Result, Summary
+from diffing.result import Cell, Change, Result, Summary
 
 EXAMPLES = 6
 MOST_COLUMNS = 15
 CELL_WIDTH = 40
+SAME_BEFORE = 8
+"""Letters that both cells of a change begin with and that are shown before what differs."""
 COLOURS = {Change.ADDED: "32", Change.REMOVED: "31", Change.CHANGED: "34"}
 SIGNS = {Change.ADDED: "+", Change.REMOVED: "−", Change.CHANGED: "~"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -29,6 +32,14 @@ def cell(text: str | None) -> str:
         return "(empty)"
     short = text if len(text) <= CELL_WIDTH else text[: CELL_WIDTH - 1] + "…"
     return safe(short)
+
+
+def both(old: str | None, new: str | None) -> str:
+    """The two cells of a change; of long ones what differs, and a little before it."""
+    texts = old or "", new or ""
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+    starts = [max(0, min(same - SAME_BEFORE, len(text) - CELL_WIDTH + 1)) for text in texts]
+    return " → ".join(cell(text and ("…" if start else "") + text[start:]) for text, start in zip((old, new), starts, strict=True))
 
 
 def answer(summary: Summary) -> str:
@@ -117,18 +128,18 @@ class Terminal:
             yield from (f"  {safe(side.name)} line {bad.line}: {bad.reason}: {cell(bad.text)}" for bad in side.bad[:5])
 
     def _examples(self, result: Result) -> Iterator[str]:
-        from diffing.export import differing_rows  # takes time, which telling an error should not
+        from diffing.export import coded_rows  # takes time, which telling an error should not
 
-        rows = list(differing_rows(result, EXAMPLES))
+        rows = list(coded_rows(result, EXAMPLES))
         if rows:
             yield f"\n{self.bold('Examples')}"
-        for row in rows:
-            yield self._example(result, row)
+        for codes, row in rows:
+            yield self._example(result, codes, row)
         more = result.summary.differing_rows - len(rows)
         if more:
             yield f"  … {more:,} more; write them all with -o FILE"
 
-    def _example(self, result: Result, row: Mapping[str, str | None]) -> str:
+    def _example(self, result: Result, codes: str, row: Mapping[str, str | None]) -> str:
         """One row: its sign, its key, and what differs."""
         plan, cells = result.plan, iter(row.values())
         change = Change(next(cells) or "")
@@ -136,12 +147,12 @@ class Terminal:
         said = [next((each for each in pair if each is not None), None) for pair in keys]
         named = "  ".join(f"{safe(pair.name)}={cell(each)}" for pair, each in zip(plan.key, said, strict=True))
         parts = []
-        for pair in plan.columns:
+        for pair, code in zip(plan.columns, codes, strict=True):
             old, new = next(cells), next(cells)
             if pair.type == "number":
                 next(cells)
-            if change is Change.CHANGED and old != new:
-                parts.append(f"{safe(pair.name)} {cell(old)} → {cell(new)}")
+            if code == Cell.DIFFERS:
+                parts.append(f"{safe(pair.name)} {both(old, new)}")
             elif change is not Change.CHANGED and (old or new):
                 parts.append(cell(new if change is Change.ADDED else old))
         shown = "; ".join(parts[:5]) + (" …" if len(parts) > 5 else "")

@@ -129,6 +129,17 @@ def test_files_of_the_same_name_are_told_apart_by_their_folders(cli):
     assert f"There is no file {cli.folder}/stock.csv" in cli.refused("monday/stock.csv", f"{cli.folder}/stock.csv")
 
 
+def test_an_example_of_a_changed_row_shows_only_the_cells_that_differ(cli):
+    old, new = (cli.file(f"id,v,w\n1,{v},{w}\n2,1.0,c\n", f"{w}.csv") for v, w in (("1.5", "a"), ("1.50", "b")))
+    assert "  ~ id=1  w a → b\n" in cli.run(old, new, "--key", "id").out
+
+
+def test_an_example_of_long_cells_shows_where_they_differ(cli):
+    old, new = (cli.file(f"id,v\n1,{'x' * 90}{end}\n", f"{end}.csv") for end in ("old", "new"))
+    x = "x" * 36
+    assert f"  ~ id=1  v …{x}old → …{x}new\n" in cli.run(old, new, "--key", "id").out
+
+
 def test_columns_that_are_left_out_are_said(cli):
     assert "Columns left out: name.\n" in cli.run("o.csv", "n.csv", "--key", "id", "--ignore", "name").out
 

@@ -204,7 +204,7 @@ def test_a_result_follows_the_look_of_the_system(browser: Any, url: str):
     page = opened(context.new_page(), f"{url}/result?job={job}")
     for look, ground in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 22, 28)")):
         page.emulate_media(color_scheme=look)
-        page.wait_for_function(f"getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor == '{ground}'")
+        page.wait_for_function(f"() => getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor == '{ground}'")
         settled(page).locator(".js-plotly-plot .point path").first.wait_for(state="attached")
         page.locator("[data-testid=stDataFrame] canvas").first.wait_for()
     context.close()

@@ -141,11 +141,11 @@ def test_the_name_of_the_app_is_legible_in_the_look_that_a_person_chooses(page, 
     name = "getComputedStyle(document.querySelector('[data-testid=stHeaderLogo]').parentElement, '::after')"
     for path in "history", "":
         opened(page, f"{server}/{path}")
-        page.wait_for_function(f"{name}.content == '\"CSV Diffing\"'")
+        page.wait_for_function(f"() => {name}.content == '\"CSV Diffing\"'")
     light = page.evaluate(f"{name}.color")
     page.get_by_test_id("stMainMenuButton").click()
     page.get_by_test_id("stMainMenuItem-theme-Dark").click()
-    page.wait_for_function(f"{name}.color != '{light}'")
+    page.wait_for_function(f"() => {name}.color != '{light}'")
     assert page.get_by_text("Record screen").is_hidden()
 
 

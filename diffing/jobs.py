@@ -401,13 +401,13 @@ class Jobs:
         with self._lock:
             same = self._asked_already(stamp, owner) if question.metric or owner else None
             if same:
-                return self._live(same)
+                return self._live(same, self._runs.get(same.id))
             id_ = self._new_id(question)
             job = Job(id_, label, stem, question, owner, JobState.QUEUED, time.time(), stamp)
             known = None if again else self._answer(job)
             if known is None:
                 self._enqueue(job, again)
-            return self._live(self._save(known or job))
+            return self._live(self._save(known or job), self._runs.get(job.id))
 
     def run_again(self, id_: JobId) -> Job:
         """Ask what a job asked, once more; the answer is computed anew if the job had one.
@@ -458,21 +458,24 @@ class Jobs:
     # --- watching ----------------------------------------------------------------------------------
 
     def get(self, id_: JobId) -> Job:
-        """A job as it is now.
+        """A job as it is now. Who holds the lock may be writing to the disk, so it is waited for only between two states.
 
         Raises:
             UnknownJob: there is none with this id.
         """
-        with self._lock:
-            if id_ not in self._jobs:
-                raise UnknownJob(id_)
-            return self._live(self._jobs[id_])
+        job, run = self._jobs.get(id_), self._runs.get(id_)
+        if job is None or (job.state.active and run is None):
+            with self._lock:
+                job, run = self._jobs.get(id_), self._runs.get(id_)
+        if job is None:
+            raise UnknownJob(id_)
+        return self._live(job, run)
 
     def list(self, owner: str = "") -> list[Job]:
         """The jobs of metrics, and of this owner's uploads; newest first."""
         with self._lock:
             shown = [job for job in self._jobs.values() if job.question.metric or (owner and job.owner == owner)]
-            return [self._live(job) for job in sorted(shown, key=lambda job: job.submitted, reverse=True)]
+            return [self._live(job, self._runs.get(job.id)) for job in sorted(shown, key=lambda job: job.submitted, reverse=True)]
 
     def wait(self, id_: JobId, timeout: float | None = None, *, totals: bool = False) -> Job:
         """A job when it has come to an end (with `totals`: they too), or as it is when the time (in seconds) is up."""
@@ -501,14 +504,14 @@ class Jobs:
         """
         return self.store.peek(_result_of(job))
 
-    def _live(self, job: Job) -> Job:
-        """A job with its progress."""
-        run = self._runs.get(job.id)
+    def _live(self, job: Job, run: _Run | None) -> Job:
+        """A job with the progress of its run, if it has one."""
         elapsed = max((job.finished or time.time()) - job.started, 0.0) if job.started else None  # the clock may go back
         if run is None:
             return replace(job, elapsed=elapsed if job.finished else None, share=float(job.state is JobState.DONE))
         if job.state is JobState.QUEUED:
-            return replace(job, stage="waiting", position=self._queue.index(run) + 1)
+            waiting = tuple(self._queue)
+            return replace(job, stage="waiting", position=waiting.index(run) + 1 if run in waiting else 1)
         return replace(job, stage=run.stage, share=run.share, elapsed=elapsed)
 
     # --- ending ------------------------------------------------------------------------------------
@@ -575,7 +578,7 @@ class Jobs:
         self.uploads.release(job.question.uploads)
         saved = self._save(replace(job, finished=time.time()))
         self._lock.notify_all()
-        return self._live(saved)
+        return self._live(saved, None)
 
     def _save(self, job: Job) -> Job:
         self._jobs[job.id] = job

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from diffing import views
-from diffing.charts import _cut
+from diffing.charts import MOST_BARS, _cut
 from diffing.views import Condition, Filter
 from tests.browsing import Server, browser, needs_browser, opened, page, server, settled, upload, url  # noqa: F401
 
@@ -153,7 +153,7 @@ def test_names_of_columns_in_charts(page: Any, url: str, job: str) -> None:
     page.locator(".js-plotly-plot .point path").first.wait_for(state="attached")
     settled(page)
     labels = text_of(page, "[class*=st-key-chart_columns] svg text")
-    assert {_cut(word) for word in WORDS} - set(labels) <= {_cut(WORDS[-1])}
+    assert len({_cut(word) for word in WORDS} & set(labels)) >= MOST_BARS, "each column that has a bar is named as it is written"
     harmless(page)
     bars = page.locator("[class*=st-key-chart_columns] .point path")
     for at, word in enumerate(WORDS[:8]):

@@ -22,7 +22,7 @@ from diffing import options as given
 from diffing.errors import DiffError, PlanError
 
 if TYPE_CHECKING:
-    from diffing.engines import Watch
+    from diffing.engines import Engine, Watch
     from diffing.metrics import Metric
     from diffing.preparing import Prepared
     from diffing.result import Result
@@ -138,6 +138,7 @@ def _metric(options: argparse.Namespace) -> int:
     if metric.missing:
         _make_demo(metric)
     metric.check_files()
+    options.engine = options.engine or metric.engine
     with _workdir() as folder:
         return _run(options, _prepared_metric(metric, folder), folder)
 
@@ -161,13 +162,11 @@ def _prepared_metric(metric: Metric, folder: Path) -> Prepared:
 
 
 def _run(options: argparse.Namespace, prepared: Prepared, folder: Path) -> int:
-    from diffing.engines.duckdb import DuckDBEngine
-
     if options.output:
         _refuse_output(Path(options.output), prepared)
         if options.for_spreadsheets and _kind(options) != "csv":
             raise PlanError("--for-spreadsheets is for CSV files, which spreadsheets open.", "Leave it out, or write CSV (--format csv).")
-    engine = DuckDBEngine(memory_limit=options.memory_limit, threads=options.threads)
+    engine = _engine(options)
     with _progress() as watch:
         result = engine.run(prepared.plan, folder, watch)
         if options.totals:
@@ -179,6 +178,20 @@ def _run(options: argparse.Namespace, prepared: Prepared, folder: Path) -> int:
     else:
         _tell(result, prepared)
     return DIFFERENT if result.summary.differs else SAME
+
+
+def _engine(options: argparse.Namespace) -> Engine:
+    """The engine that is asked for, by an option, by the metric, or by the environment as for the app."""
+    from diffing.engines.choosing import Engines, engine_name, spark_settings
+    from diffing.engines.duckdb import DuckDBEngine
+
+    name = options.engine or ("spark" if options.spark else os.environ.get("DIFFING_ENGINE") or "duckdb")
+    engines = Engines(
+        lambda: DuckDBEngine(memory_limit=options.memory_limit, threads=options.threads),
+        master=options.spark or os.environ.get("DIFFING_SPARK"),
+        settings=spark_settings(os.environ.get("DIFFING_SPARK_SETTINGS", "")),
+    )
+    return engines.get(engine_name(name))
 
 
 def _refuse_output(path: Path, prepared: Prepared) -> None:

@@ -27,10 +27,11 @@ from diffing.demo import FILES as DEMO_FILES
 from diffing.demo import ensure_demo
 from diffing.dialects import DialectChoice
 from diffing.engines import Engine, Watch
+from diffing.engines.choosing import Engines, made_by
 from diffing.errors import DiffError, EngineError, MetricError, PlanError, SourceError
 from diffing.keys import KeySuggestion, Watched, suggest_keys
 from diffing.metrics import Metric, load_metrics
-from diffing.plan import PLAN_VERSION, Choices
+from diffing.plan import PLAN_VERSION, Choices, EngineName
 from diffing.plan_json import from_plain, to_plain
 from diffing.preparing import Prepared, prepare
 from diffing.sources import Source, open_source
@@ -207,6 +208,10 @@ class Files:
         old, new = DialectChoice(**metric.old_dialect), DialectChoice(**metric.new_dialect)
         return Question(metric_id, (), metric.choices, old, new, keyless=not metric.choices.key)
 
+    def engine(self, question: Question) -> EngineName | None:
+        """The engine that the metric of a question asks for."""
+        return self.metric(question.metric).engine if question.metric else None
+
     def pair(self, question: Question, owner: str) -> tuple[Source, Source]:
         """Both files described.
 
@@ -350,13 +355,15 @@ class Jobs:
         files: Files,
         store: Store,
         engine: Engine,
+        engines: Engines | None = None,
         workers: int = 2,
         days: float = 30,
         after: Callable[[str], object] = lambda result_id: None,
     ) -> None:
-        """`days`: how long finished jobs are remembered. `after`: what is done with a result's id, in the
-        background, once the result is there and before its totals are."""
-        self.files, self.store, self.engine, self.days, self.after = files, store, engine, days, after
+        """`engine` runs what no metric asks another of `engines` for. `days`: how long finished jobs are remembered.
+        `after`: what is done with a result's id, in the background, once the result is there and before its totals are."""
+        self.files, self.store, self.days, self.after = files, store, days, after
+        self.engine, self.engines = engine, engines
         self.uploads = files.uploads
         self._lock = threading.Condition(threading.RLock())
         self._state = State(home / "jobs")
@@ -621,12 +628,17 @@ class Jobs:
                 return
             self._computing[id_] = run
         try:
-            stored = self.store.compute(prepared.plan, lambda folder: self.engine.run(prepared.plan, folder, run.watch))
+            engine = self._engine(self.files.engine(run.question))
+            stored = self.store.compute(prepared.plan, lambda folder: engine.run(prepared.plan, folder, run.watch))
         finally:
             with self._lock:
                 if self._computing.get(id_) is run:
                     del self._computing[id_]
         self._complete(run, stored, from_cache=False)
+
+    def _engine(self, name: EngineName | None) -> Engine:
+        """An engine by its name; the usual one if there is no other."""
+        return self.engine if self.engines is None or name in (None, self.engine.name) else self.engines.get(name)
 
     def _learn(self, run: _Run, prepared: Prepared, id_: str) -> None:
         """Write down what preparing found: the key, and where the result will be."""
@@ -714,7 +726,7 @@ class Jobs:
         self._set_totals(id_, JobState.RUNNING)
         try:
             self._do_after(id_)
-            self.store.update(id_, lambda result: self.engine.add_totals(result, watch))
+            self.store.update(id_, lambda result: self._engine(made_by(result)).add_totals(result, watch))
             self._set_totals(id_, JobState.DONE)
         except DiffError as error:
             log.info("No totals: %s", error.message)

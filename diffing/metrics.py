@@ -16,7 +16,7 @@ from typing import Any
 from diffing.dialects import DialectChoice
 from diffing.errors import MetricError, PlanError, SourceError
 from diffing.grammar import ColumnType, is_number
-from diffing.plan import Choices, Tolerance
+from diffing.plan import Choices, EngineName, Tolerance
 from diffing.records import BadLines
 
 DialectOverrides = Mapping[str, Any]
@@ -45,6 +45,8 @@ class Metric:
     new_dialect: DialectOverrides
     folder: Path
     """The folder of the registry; both files are inside, unless links lead out of it."""
+    engine: EngineName | None = None
+    """What compares; None: what the server or the command line uses."""
 
     def shown(self, side: str) -> str:
         """The path of the "old" or "new" file as people write it in the registry."""
@@ -299,6 +301,7 @@ _FIELDS: dict[str, Callable[[object, _Place], Any]] = {
     **_CHOICES,
     "old_dialect": _dialect,
     "new_dialect": _dialect,
+    "engine": _one_of(EngineName),
 }
 
 
@@ -314,6 +317,7 @@ def _metric(id_: str, entry: object, registry: Path) -> Metric:
         choices=_choices({name: said[name] for name in _CHOICES if name in said}),
         old_dialect=said.get("old_dialect", {}),
         new_dialect=said.get("new_dialect", {}),
+        engine=said.get("engine"),
         folder=registry.parent,
     )
 

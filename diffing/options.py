@@ -139,6 +139,8 @@ def _output(parser: argparse.ArgumentParser) -> None:
 def _resources(group: argparse._ActionsContainer) -> None:
     group.add_argument("--memory-limit", metavar="SIZE", type=size, help="such as 1GB (60%% of the memory if not given)")
     group.add_argument("--threads", metavar="N", type=threads, help="processor cores to use (all if not given)")
+    group.add_argument("--engine", choices=("duckdb", "spark"), help="what compares: the embedded engine (if not given), or Apache Spark")
+    group.add_argument("--spark", metavar="MASTER", help="where Spark is: local[2], spark://host:7077 or sc://host:15002")
 
 
 def _metric_parser() -> argparse.ArgumentParser:

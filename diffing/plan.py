@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 
 from diffing.errors import ColumnNotFound, PlanError
@@ -20,6 +21,14 @@ from diffing.sources import Column, Source
 
 PLAN_VERSION = 2
 """Part of every fingerprint: raise it when the same plan would give another result, or one that is stored in another way."""
+
+
+class EngineName(StrEnum):
+    """What may carry out a plan. The answer is the same."""
+
+    DUCKDB = "duckdb"
+    """The embedded engine."""
+    SPARK = "spark"
 
 
 @dataclass(frozen=True, slots=True)

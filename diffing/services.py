@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from diffing import excel, export
+from diffing.engines.choosing import Engines, engine_name, spark_settings
 from diffing.engines.duckdb import DuckDBEngine
-from diffing.errors import DiffError
+from diffing.errors import DiffError, EngineError
 from diffing.jobs import Files, Jobs
+from diffing.plan import EngineName
 from diffing.result import Result
 from diffing.store import Lease, Store, claimed
 from diffing.uploads import Uploads
@@ -92,6 +94,20 @@ def _token(text: str) -> str:
     return text
 
 
+def _engine(text: str) -> EngineName:
+    try:
+        return engine_name(text)
+    except EngineError as error:
+        raise ValueError(" or ".join(EngineName)) from error
+
+
+def _spark_settings(text: str) -> dict[str, str]:
+    try:
+        return spark_settings(text)
+    except EngineError as error:
+        raise ValueError("settings of Spark, such as spark.executor.memory=8g, with spaces between") from error
+
+
 _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DIFFING_HOME": ("home", _folder),
     "DIFFING_METRICS": ("metrics", _folder),
@@ -104,6 +120,9 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DIFFING_UNPACKED_LIMIT": ("unpacked_limit", _size),
     "DIFFING_UPLOAD_QUOTA": ("upload_quota", _size),
     "DIFFING_UPLOAD_HOURS": ("upload_hours", _above_zero),
+    "DIFFING_ENGINE": ("engine", _engine),
+    "DIFFING_SPARK": ("spark", str),
+    "DIFFING_SPARK_SETTINGS": ("spark_settings", _spark_settings),
     "DIFFING_HOSTS": ("hosts", _names),
     "DIFFING_TOKEN": ("token", _token),
 }
@@ -133,6 +152,11 @@ class Settings:
     upload_quota: int = 20 * 10**9
     """Of all files together."""
     upload_hours: float = 24
+    engine: EngineName = EngineName.DUCKDB
+    """What compares where a metric does not say."""
+    spark: str | None = None
+    """Where Spark is; see `Engines`."""
+    spark_settings: Mapping[str, str] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     """By which names the server may be called, besides localhost and its own address; `*`: by any."""
     token: str | None = field(default=None, repr=False)
@@ -206,17 +230,22 @@ class Services:
             self.files = Files(home, settings.metrics, self.uploads)
             self.store = Store(home, limit=settings.store_limit, days=settings.store_days)
             opened.callback(self.store.close)
-            self.engine = DuckDBEngine(memory_limit=settings.memory_limit or _memory_share(settings.workers), threads=settings.threads)
+            self.engines = Engines(self._embedded, settings.engine, settings.spark, settings.spark_settings)
             self.jobs = self._jobs()
             opened.callback(self.jobs.close)
             self._opened = opened.pop_all()
+
+    def _embedded(self) -> DuckDBEngine:
+        settings = self.settings
+        return DuckDBEngine(memory_limit=settings.memory_limit or _memory_share(settings.workers), threads=settings.threads)
 
     def _jobs(self) -> Jobs:
         return Jobs(
             self.settings.home,
             files=self.files,
             store=self.store,
-            engine=self.engine,
+            engine=self.engines.get(),
+            engines=self.engines,
             workers=self.settings.workers,
             days=self.settings.store_days,
             after=self._make_csv,

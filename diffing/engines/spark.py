@@ -96,9 +96,9 @@ class SparkEngine:
         clock.stage("reading both files")
         checked = _checked(plan, work, clock)
         with (
-            session(self.master, _sized(plan) | self.settings, work.parent) as spark,
+            session(self.master, _sized(plan) | self.settings) as spark,
             watched(spark, clock.watch, lambda: clock.current),
-            in_words(),
+            in_words(spark=spark),
         ):
             sql = Sql(plan, SPARK)
             for side, (_, lines) in checked.items():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
+import tempfile
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,18 +18,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 from diffing.engines import Watch
 from diffing.engines.spark_sql import SETTINGS
-from diffing.errors import Cancelled, EngineError, SourceError
+from diffing.errors import DiffError, EngineError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 LOCAL, CLUSTER, CONNECT = re.compile(r"local(\[(\*|[1-9][0-9]*)\])?"), re.compile(r"(spark|k8s)://.+|yarn"), re.compile(r"sc://.+")
 OLDEST_JAVA = 17
+MASTER_PORT, CONNECT_PORT = 7077, 15002
+"""Where they listen if nobody says otherwise."""
+REACH = 10.0
+"""Seconds in which an address must answer."""
 EVERY = 0.2
 """Seconds between looks at how far a job is, and whether it shall stop."""
 HOW_TO_HAVE = "Install it with: pip install -r requirements-spark.txt"
 JAVA_HINT = "Install a Java runtime (Debian: apt-get install default-jre-headless), or set JAVA_HOME to one."
 _LOCK = threading.Lock()
+_RUNNING: dict[str, Any] = {}
+"""The session from which those of comparisons are made."""
+warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
 
 
 def check_master(master: str) -> str:
@@ -43,15 +53,31 @@ def check_master(master: str) -> str:
     )
 
 
+def _check_reached(master: str) -> None:
+    """See whether anybody answers, which Spark itself would try for minutes."""
+    found = re.fullmatch(r"s(?:c|park)://(\[[0-9a-fA-F:]+\]|[^:/,;]+)(?::([0-9]+))?[^,]*", master)
+    if not found:
+        return
+    port = int(found[2] or (CONNECT_PORT if master.startswith("sc:") else MASTER_PORT))
+    try:
+        socket.create_connection((found[1].strip("[]"), port), timeout=REACH).close()
+    except OSError as error:
+        what = "a Spark Connect server" if master.startswith("sc:") else "a Spark master"
+        raise EngineError(
+            f"Nobody answers at {master}: {error.strerror or error}.",
+            f"Check that {what} runs there and is reached from here, and the address (DIFFING_SPARK, --spark).",
+        ) from error
+
+
 @contextmanager
-def session(master: str, settings: dict[str, str], scratch: Path) -> Iterator[SparkSession]:
+def session(master: str, settings: dict[str, str]) -> Iterator[SparkSession]:
     """A session of one comparison, with settings and temporary views of its own.
 
     Raises:
         EngineError: there is no PySpark, no Java, or no such master.
     """
-    check_master(master)
-    opened = _connected(master) if CONNECT.fullmatch(master) else _started(master, settings, scratch)
+    _check_reached(check_master(master))
+    opened = _connected(master) if CONNECT.fullmatch(master) else _started(master, settings)
     try:
         with in_words():
             for name, value in {**settings, **SETTINGS}.items():
@@ -91,43 +117,48 @@ def _connected(remote: str) -> SparkSession:
         return found
 
 
-def _started(master: str, settings: dict[str, str], scratch: Path) -> SparkSession:
+def _started(master: str, settings: dict[str, str]) -> SparkSession:
     """A new session in the one Spark that a process may hold."""
     _pyspark()
-    from pyspark.sql import SparkSession
-
     with _LOCK:
-        running = SparkSession.getActiveSession() or getattr(SparkSession, "_instantiatedSession", None)
-        if running is None or running.sparkContext._jsc is None:
+        running = _RUNNING.get("session")
+        if running is None or not _is_alive(running):
             _check_java()
-            running = _start(master, settings, scratch)
-        elif running.sparkContext.master != master:
-            raise EngineError(
-                f"This process works on Spark at {running.sparkContext.master} already, so it can't at {master}.",
-                "Use one master per process.",
-            )
+            running = _RUNNING["session"] = _start(master, settings)
+        if (at := running.sparkContext.master) != master:
+            raise EngineError(f"This process works on Spark at {at} already, so it can't at {master}.", "Use one master per process.")
         return running.newSession()
 
 
-def _start(master: str, settings: dict[str, str], scratch: Path) -> SparkSession:
+def _is_alive(session: Any) -> bool:
+    with suppress(Exception):
+        if not session.sparkContext._jsc.sc().isStopped():
+            return True
+    with suppress(Exception):
+        session.stop()
+    return False
+
+
+def _start(master: str, settings: dict[str, str]) -> SparkSession:
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
     log = Path(__file__).with_name("spark-log4j2.properties")
-    builder = SparkSession.builder.master(master).appName("csv-diffing")
     usual = {
+        "spark.master": master,
+        "spark.app.name": "csv-diffing",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.host": "127.0.0.1" if LOCAL.fullmatch(master) else "",
-        "spark.sql.artifact.isolation.enabled": "false",
-        "spark.sql.warehouse.dir": (scratch / "warehouse").as_uri(),
+        **({"spark.driver.host": "127.0.0.1"} if LOCAL.fullmatch(master) else {}),
     }
     java = "spark.driver.extraJavaOptions"
     own = f"-Dlog4j2.configurationFile={log.as_uri()} {settings.get(java, '')}".strip()
-    for name, value in {**usual, **settings, **SETTINGS, java: own}.items():
-        if value:
-            builder = builder.config(name, value)
-    with in_words(master):
-        started: SparkSession = builder.getOrCreate()
+    conf = SparkConf(loadDefaults=False).setAll(list({**usual, **settings, **SETTINGS, java: own}.items()))
+    with in_words(master), tempfile.TemporaryFile() as said:  # Java greets people on standard error
+        if SparkContext._gateway is None:
+            SparkContext._ensure_initialized(gateway=launch_gateway(conf, {"stdout": said, "stderr": said}))
+        started: SparkSession = SparkSession.builder.config(conf=conf).getOrCreate()
         return started
 
 
@@ -212,15 +243,20 @@ def _connect_progress(spark: SparkSession) -> Callable[[], float | None]:
 
 
 @contextmanager
-def in_words(master: str | None = None) -> Iterator[None]:
-    """Turns what Spark says into words a person can act on; `master` says that it is about to be reached."""
+def in_words(master: str | None = None, spark: SparkSession | None = None) -> Iterator[None]:
+    """Turns what Spark says into words a person can act on.
+
+    `master` says that it is about to be reached; `spark` is the session that works.
+    """
     try:
         yield
-    except (EngineError, SourceError):
+    except DiffError:
         raise
     except Exception as error:
         if not _is_spark_error(error):
             raise
+        if spark is not None and not _is_remote(spark) and not _is_alive(spark):
+            raise EngineError(*ENDED) from error
         raise _in_words(str(error), master) from error
 
 
@@ -229,6 +265,10 @@ def _is_spark_error(error: Exception) -> bool:
     return bool(rooms & {"pyspark", "py4j", "grpc"})
 
 
+ENDED = (
+    "The session on Spark ended before the comparison was done.",
+    "Compare again; if it was not you, ask who runs the cluster.",
+)
 CAUSES: tuple[tuple[str, str, str], ...] = (
     ("PATH_NOT_FOUND|FileNotFoundException|NoSuchFileException|No such file", "Spark can't find {path}.",
      "The cluster must see the file under the same path: put it on storage that both share, or give a URL such as s3a:// or hdfs://."),
@@ -240,8 +280,7 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
     ("No space left on device", "A disk of the cluster is full.", "Free some space, then compare again."),
     ("OutOfMemoryError|Container killed|exceeding memory", "An executor of Spark ran out of memory.",
      "Give the executors more memory (spark.executor.memory), or more of them."),
-    ("SparkContext (was shut down|has been shutdown)|stopped SparkContext|SESSION_(CLOSED|NOT_FOUND|CHANGED)|session was closed",
-     "The session on Spark ended before the comparison was done.", "Compare again; if it was not you, ask who runs the cluster."),
+    ("SparkContext (was shut down|has been shutdown)|stopped SparkContext|SESSION_(CLOSED|NOT_FOUND|CHANGED)|session was closed", *ENDED),
     ("cancelled|OPERATION_CANCELED|interrupted", "The comparison was stopped on Spark.", "Start it again when you need it."),
     ("UNAVAILABLE|failed to connect|Connection refused|DNS resolution|UnknownHostException|All masters are unresponsive|RETRIES_EXCEEDED",
      "Spark can't be reached.", "Check that it runs and is reached from here under its address (DIFFING_SPARK)."),
@@ -257,15 +296,11 @@ def _in_words(said: str, master: str | None) -> EngineError:
             return EngineError(message.format(path=path), hint)
     if master:
         return EngineError(f"Spark can't be reached at {master}.", "Check the address (DIFFING_SPARK), and that it runs.")
-    return EngineError(f"Spark could not finish the comparison: {first_line(said)}", "If it fails again, please report this message.")
+    return EngineError(f"Spark could not finish the comparison: {_reason(said)}", "If it fails again, please report this message.")
 
 
-def first_line(text: str) -> str:
-    """The first line of an error, without paths."""
-    return re.sub(r"(/[^\s\"']+)+", "…", text.strip().splitlines()[0][:300] if text.strip() else "no reason given")
-
-
-def raise_cancelled(watch: Watch) -> None:
-    """Stop here if asked to."""
-    if watch.cancelled.is_set():
-        raise Cancelled("The comparison was cancelled.", "Start it again when you need it.")
+def _reason(said: str) -> str:
+    """The innermost cause that an error names, without names of classes and paths."""
+    causes = re.findall(r"^(?:Caused by: |: )[\w.$]+(?:Exception|Error)?: (.+)$", said, re.MULTILINE) or said.strip().splitlines()[:1]
+    told = re.sub(r"(/[^\s\"']+)+", "…", causes[-1][:300]) if causes else "no reason given"
+    return told if told.endswith((".", "…")) else f"{told}."

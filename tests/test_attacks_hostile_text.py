@@ -194,6 +194,7 @@ def test_names_and_cells_in_a_row_that_is_opened(page: Any, url: str, job: str) 
 def test_names_in_how_it_was_compared(page: Any, url: str, job: str) -> None:
     opened(page, f"{url}/result?job={job}").get_by_text("How this was compared", exact=True).click()
     page.get_by_text("Columns and their rules").wait_for()
+    settled(page)
     assert shown(page) == []
     harmless(page)
 

@@ -175,6 +175,10 @@ class Sql:
     def match_names(self) -> list[str]:
         return [self.match_name(i) for i in range(len(self.matched))]
 
+    def has_empty(self) -> str:
+        """Whether a cell of the key is empty."""
+        return " OR ".join(f"{name} IS NULL" for name in self.match_names())
+
     def forms(self, side: str) -> str:
         """Select-list items for the matching forms of a side, each after a comma."""
         wanted = [(i, pair) for i, pair in enumerate(self.matched) if self.has_form(pair)]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,13 @@ from diffing.engines.hashes import Hashes
 from diffing.engines.heads import after, common_head, together
 from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import match_rows
-from diffing.engines.run import SIDES, Clock, Run, Side, refuse_bad_lines
-from diffing.engines.totals import with_totals
-from diffing.errors import EngineError, SourceError
+from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progress, refuse_changed, write_summary
+from diffing.engines.totals import totals, whole_keys, with_totals
+from diffing.errors import EngineError
 from diffing.locked import connected
 from diffing.plan import Plan
 from diffing.records import check_records
-from diffing.result import ROWS_FILE, SUMMARY_FILE, Result, Summary
+from diffing.result import ROWS_FILE, Result, Summary
 from diffing.sources import Format, Source, parquet_rows
 from diffing.sql import Spelling, Sql
 
@@ -102,9 +101,9 @@ class DuckDBEngine:
             with self._connected(folder, work, plan, watch) as con:
                 sides = _checked(plan, work, clock, hashes_for(plan, work))
                 summary = _compare(Run(plan, con, sides, work, clock, Sql(plan, DUCKDB)), folder / ROWS_FILE)
-            _refuse_changed(plan)
+            refuse_changed(plan)
         result = Result(plan, replace(summary, seconds=clock.seconds()), folder)
-        _write_summary(result)
+        write_summary(result)
         return result
 
     def add_totals(self, result: Result, watch: Watch | None = None) -> Result:
@@ -113,15 +112,16 @@ class DuckDBEngine:
         work = result.folder / "work-totals"
         plan = result.plan
         with _in_words(plan), _emptied(work):
-            _refuse_changed(plan)
+            refuse_changed(plan)
             with self._connected(result.folder, work, plan, watch) as con:
                 sides = _checked(plan, work, clock, {})
                 clock.stage("adding up totals")
-                summary = with_totals(Run(plan, con, sides, work, clock, Sql(plan, DUCKDB)), result.summary)
-            _refuse_changed(plan)
+                run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))
+                summary = with_totals(result.summary, partial(totals, run), partial(whole_keys, run))
+            refuse_changed(plan)
         taken = {**result.summary.seconds, "totals": clock.seconds()["total"]}
         done = Result(plan, replace(summary, seconds=taken), result.folder)
-        _write_summary(done)
+        write_summary(done)
         return done
 
     @contextmanager
@@ -197,7 +197,7 @@ def _in_words(plan: Plan) -> Iterator[None]:
         if NO_ROOM[0] in text:
             raise EngineError("The disk is full.", "Free some space, then compare again.") from error
         if any(source.has_changed() for source in (plan.old, plan.new)):
-            _refuse_changed(plan)
+            refuse_changed(plan)
         raise EngineError(f"The comparison failed: {_first_line(text)}", "If it fails again, please report this message.") from error
     except OSError as error:
         said = error.strerror or _first_line(str(error))
@@ -211,27 +211,10 @@ def _first_line(text: str) -> str:
     return re.sub(r"(/[^\s\"']+)+", "…", text.strip().splitlines()[0] if text.strip() else "no reason given")
 
 
-def _refuse_changed(plan: Plan) -> None:
-    for source in (plan.old, plan.new):
-        if source.has_changed():
-            raise SourceError(f"{source.name} changed while it was compared.", "Compare again when nothing writes to it.")
-
-
-def _write_summary(result: Result) -> None:
-    part = result.folder / f"{SUMMARY_FILE}.part"
-    part.write_text(json.dumps(result.summary.to_json()))
-    os.replace(part, result.folder / SUMMARY_FILE)
-
-
 def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes]) -> dict[str, Side]:
     """Both files, their records counted, checked and hashed, at the same time."""
     clock.stage("reading both files")
-    total, done = max(sum(_text_bytes(getattr(plan, side)) for side in SIDES), 1), [0]
-
-    def progress(count: int) -> None:
-        done[0] += count
-        clock.watch.check()
-        clock.watch.report(clock.current, min(done[0] / total, 1.0))
+    progress = reading_progress(plan, clock)
 
     def check(side: str) -> Side:
         source: Source = getattr(plan, side)
@@ -244,14 +227,7 @@ def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes])
         return Side(source, records.rows, records, taker)
 
     head = common_head(plan, work / "head.csv", lambda done: progress(2 * done)) if hashes else None
-    with ThreadPoolExecutor(len(SIDES)) as pool:
-        checks = {side: pool.submit(check, side) for side in SIDES}
-        refuse_bad_lines([check.exception() for check in checks.values()])
-        return {side: check.result() for side, check in checks.items()}
-
-
-def _text_bytes(source: Source) -> int:
-    return source.data.stat().st_size if source.format is Format.CSV else 0
+    return of_both(check)
 
 
 def _compare(run: Run, rows_file: Path) -> Summary:

@@ -71,19 +71,15 @@ def _find_repeated(run: Run, *, unique: bool) -> None:
 def _same_with_empty_keys(run: Run) -> int:
     """How many rows with an empty key cell have the same text on both sides."""
     row_hash = f"SELECT hash({', '.join(run.cell_names())}) AS h"
-    old, new = (f"{row_hash} FROM {side}_left WHERE {_has_empty(run)}" for side in SIDES)
+    old, new = (f"{row_hash} FROM {side}_left WHERE {run.sql.has_empty()}" for side in SIDES)
     return run.number(f"SELECT count(*) FROM ({old}) JOIN ({new}) USING (h)")
-
-
-def _has_empty(run: Run) -> str:
-    return " OR ".join(f"{name} IS NULL" for name in run.sql.match_names())
 
 
 def _key_counts(run: Run, side: str, same: int) -> KeyCounts:
     """`same`: rows with an empty key cell that are not counted, since both sides have them."""
     times = "o" if side == "old" else "n"
     found = run.execute(f"SELECT count(*), coalesce(sum({times}), 0) FROM repeated WHERE {times} > 1").fetchone() or (0, 0)
-    empty = run.number(f"SELECT count(*) FROM {side}_left WHERE {_has_empty(run)}")
+    empty = run.number(f"SELECT count(*) FROM {side}_left WHERE {run.sql.has_empty()}")
     return KeyCounts(empty - same, int(found[0]), int(found[1]))
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from diffing.engines import Watch
 from diffing.engines.hashes import Hashes
-from diffing.errors import BadLinesError
+from diffing.errors import BadLinesError, SourceError
 from diffing.plan import Plan
-from diffing.records import Records
-from diffing.sources import Source
+from diffing.records import Progress, Records
+from diffing.result import SUMMARY_FILE, Result
+from diffing.sources import Format, Source
 from diffing.sql import Sql
 
 SIDES = ("old", "new")
+Checked = TypeVar("Checked")
 
 
 @dataclass
@@ -98,8 +104,54 @@ class Run:
         return [f"p{i}" for i in range(len(self.plan.pairs))]
 
 
-def refuse_bad_lines(errors: Sequence[BaseException | None]) -> None:
+def reading_progress(plan: Plan, clock: Clock) -> Progress:
+    """Tells the watch which share of the bytes of both files was read."""
+    total, done = max(sum(_text_bytes(getattr(plan, side)) for side in SIDES), 1), [0]
+
+    def progress(count: int) -> None:
+        done[0] += count
+        clock.watch.check()
+        clock.watch.report(clock.current, min(done[0] / total, 1.0))
+
+    return progress
+
+
+def _text_bytes(source: Source) -> int:
+    return source.data.stat().st_size if source.format is Format.CSV else 0
+
+
+def of_both(check: Callable[[str], Checked]) -> dict[str, Checked]:
+    """What a check finds of each side, at the same time.
+
+    Raises:
+        BadLinesError: there are bad lines and they are refused; it names those of both files.
+    """
+    with ThreadPoolExecutor(len(SIDES)) as pool:
+        checks = {side: pool.submit(check, side) for side in SIDES}
+        _refuse_bad_lines([each.exception() for each in checks.values()])
+        return {side: each.result() for side, each in checks.items()}
+
+
+def _refuse_bad_lines(errors: Sequence[BaseException | None]) -> None:
     """Name the bad lines of both files at once, if both have some."""
     refusals = [error for error in errors if isinstance(error, BadLinesError)]
     if len(refusals) == len(errors):
         raise BadLinesError(" ".join(each.message for each in refusals), refusals[0].hint)
+
+
+def refuse_changed(plan: Plan) -> None:
+    """Stop if a file is not the one that was described.
+
+    Raises:
+        SourceError: it changed; nothing that was found can be trusted.
+    """
+    for source in (plan.old, plan.new):
+        if source.has_changed():
+            raise SourceError(f"{source.name} changed while it was compared.", "Compare again when nothing writes to it.")
+
+
+def write_summary(result: Result) -> None:
+    """Leave the summary beside the rows, all or nothing."""
+    part = result.folder / f"{SUMMARY_FILE}.part"
+    part.write_text(json.dumps(result.summary.to_json()))
+    os.replace(part, result.folder / SUMMARY_FILE)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +13,7 @@ from typing import TYPE_CHECKING
 from diffing.engines import Watch
 from diffing.engines.advice import why_so_few
 from diffing.engines.counting import summary_of
-from diffing.engines.run import SIDES, Clock, Side, refuse_bad_lines
+from diffing.engines.run import SIDES, Clock, Side, of_both, reading_progress, refuse_changed, write_summary
 from diffing.engines.spark_reading import Lines, one_line_each, read_lines, read_parquet
 from diffing.engines.spark_run import (
     SparkRun,
@@ -30,10 +27,11 @@ from diffing.engines.spark_run import (
 )
 from diffing.engines.spark_session import check_master, in_words, session, watched
 from diffing.engines.spark_sql import SPARK
-from diffing.errors import EngineError, SourceError
+from diffing.engines.totals import with_totals
+from diffing.errors import EngineError
 from diffing.plan import Plan
 from diffing.records import check_records
-from diffing.result import ROWS_FILE, SUMMARY_FILE, Result, Summary
+from diffing.result import ROWS_FILE, Result, Summary
 from diffing.sources import Format, Source
 from diffing.sql import Sql
 
@@ -70,23 +68,23 @@ class SparkEngine:
         with _emptied(folder / "work") as work:
             with self._walking(plan, work, clock) as run:
                 summary = _compare(run, folder / ROWS_FILE)
-            _refuse_changed(plan)
+            refuse_changed(plan)
         result = Result(plan, replace(summary, seconds=clock.seconds()), folder)
-        _write_summary(result)
+        write_summary(result)
         return result
 
     def add_totals(self, result: Result, watch: Watch | None = None) -> Result:
         watch = watch or Watch()
         clock = Clock(watch)
         with _emptied(result.folder / "work-totals") as work:
-            _refuse_changed(result.plan)
+            refuse_changed(result.plan)
             with self._walking(result.plan, work, clock) as run:
                 clock.stage("adding up totals")
-                summary = _with_totals(run, result.summary)
-            _refuse_changed(result.plan)
+                summary = with_totals(result.summary, partial(totals, run), partial(whole_keys, run))
+            refuse_changed(result.plan)
         taken = {**result.summary.seconds, "totals": clock.seconds()["total"]}
         done = Result(result.plan, replace(summary, seconds=taken), result.folder)
-        _write_summary(done)
+        write_summary(done)
         return done
 
     @contextmanager
@@ -133,26 +131,9 @@ def _sized(plan: Plan) -> dict[str, str]:
     return settings | ({"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"} if size < SMALL else {})
 
 
-def _refuse_changed(plan: Plan) -> None:
-    for source in (plan.old, plan.new):
-        if source.has_changed():
-            raise SourceError(f"{source.name} changed while it was compared.", "Compare again when nothing writes to it.")
-
-
-def _write_summary(result: Result) -> None:
-    part = result.folder / f"{SUMMARY_FILE}.part"
-    part.write_text(json.dumps(result.summary.to_json()))
-    os.replace(part, result.folder / SUMMARY_FILE)
-
-
 def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, tuple[Side, Lines | None]]:
     """Both files, their records counted and checked at the same time, and how their lines are to be read."""
-    total, done = max(sum(_text_bytes(getattr(plan, side)) for side in SIDES), 1), [0]
-
-    def progress(count: int) -> None:
-        done[0] += count
-        clock.watch.check()
-        clock.watch.report(clock.current, min(done[0] / total, 1.0))
+    progress = reading_progress(plan, clock)
 
     def check(side: str) -> tuple[Side, Lines | None]:
         source: Source = getattr(plan, side)
@@ -161,14 +142,7 @@ def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, tuple[Side, Line
         records = check_records(source.body, plan.bad_lines, work / f"{side}.csv", progress)
         return Side(source, records.rows, records), one_line_each(source, records, work / f"{side}.lines")
 
-    with ThreadPoolExecutor(len(SIDES)) as pool:
-        checks = {side: pool.submit(check, side) for side in SIDES}
-        refuse_bad_lines([each.exception() for each in checks.values()])
-        return {side: each.result() for side, each in checks.items()}
-
-
-def _text_bytes(source: Source) -> int:
-    return source.data.stat().st_size if source.format is Format.CSV else 0
+    return of_both(check)
 
 
 def _name_rows(spark: SparkSession, side: str, source: Source, lines: Lines | None, sql: Sql) -> None:
@@ -200,17 +174,3 @@ def _write_rows(run: SparkRun, statement: str, rows: Path) -> None:
     for other in rows.iterdir():
         if other.suffix != ".parquet" or other.name.startswith("."):
             other.unlink()
-
-
-def _with_totals(run: SparkRun, summary: Summary) -> Summary:
-    """The summary with what needs every row: totals, and null and repeated keys of both files."""
-    sums = {side: totals(run, side) for side in SIDES}
-    columns = tuple(replace(column, old_total=sums["old"].get(i), new_total=sums["new"].get(i)) for i, column in enumerate(summary.columns))
-    sides = {side: getattr(summary, side) for side in SIDES}
-    if run.plan.key:
-        keys = {side: whole_keys(run, side) for side in SIDES}
-        sides = {
-            side: replace(sides[side], null_keys=each.null_rows, duplicate_keys=each.repeated, duplicate_key_rows=each.repeated_rows)
-            for side, each in keys.items()
-        }
-    return replace(summary, columns=columns, old=sides["old"], new=sides["new"], whole_files=True)

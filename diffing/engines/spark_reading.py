@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffing.engines.spark_sql import SPARK, canonical, let
+from diffing.engines.spark_sql import SPARK, canonical, let, shortest_digits
 from diffing.errors import SourceError
 from diffing.records import Records
 from diffing.sources import Source
@@ -170,7 +170,7 @@ def _text_of(type_: str, column: str, sql: Sql) -> str:
 
 def _double(value: str, kind: str, sql: Sql) -> str:
     """A float as text: `0.1`, `1000.0`, `1e+16`, `1e-05`, `nan`, `inf`."""
-    digits = SPARK.digits(value) if kind == "double" else _float_digits(value)
+    digits = SPARK.digits(value) if kind == "double" else shortest_digits(value, "FLOAT", 8)
     plain = (
         "CASE WHEN power >= 0 THEN bare || repeat('0', power) || '.0'"
         " WHEN point <= 0 THEN '0.' || repeat('0', -point) || bare"
@@ -186,11 +186,5 @@ def _double(value: str, kind: str, sql: Sql) -> str:
     signed = f"CASE WHEN form = '0e0' THEN '0.0' ELSE {inner} END"
     sign = f"CASE WHEN CAST({value} AS STRING) LIKE '-%' THEN '-' ELSE '' END"
     number = f"{sign} || {let('form', sql.canonical_number(digits), signed)}"
-    strange = f"replace(replace(lower(CAST({value} AS STRING)), 'infinity', 'inf'), 'NaN', 'nan')"
+    strange = f"replace(lower(CAST({value} AS STRING)), 'infinity', 'inf')"
     return f"CASE WHEN {SPARK.finite(f'CAST({value} AS DOUBLE)')} THEN {number} ELSE {strange} END"
-
-
-def _float_digits(value: str) -> str:
-    """The shortest text that reads as a float of 32 bits."""
-    tried = f"transform(sequence(0, 8), places -> format_string(concat('%.', places, 'e'), CAST({value} AS DOUBLE)))"
-    return f"filter({tried}, form -> TRY_CAST(form AS FLOAT) = {value})[0]"

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diffing.engines.advice import SAMPLE
@@ -13,7 +14,8 @@ from diffing.engines.counting import Tally, Values, unreadable_cells
 from diffing.engines.matching import MOST_PAIRS, KeyCounts, Matching
 from diffing.engines.run import SIDES, Clock, Side
 from diffing.engines.spark_reading import Lines, cells_of_lines
-from diffing.engines.sums import exact_item, exact_sum
+from diffing.engines.sums import SMALL, exact_item, exact_sum
+from diffing.engines.totals import number_totals
 from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair, Plan
 from diffing.result import Cell, Change
@@ -22,8 +24,6 @@ from diffing.sql import Sql, old_cell
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-SMALL = 10_000_000_000
-"""Decimals up to this can be added up ten thousand million times before a DECIMAL(38,18) overflows."""
 CROWDED = 1_000_000
 """A key with more rows than this on a side is put in text order by many tasks."""
 
@@ -147,7 +147,7 @@ def match_rows(run: SparkRun) -> tuple[Matching, frozenset[str]]:
             run.view(f"{side}_left", f"SELECT *, 0 AS slot FROM {side}_found")
     if not run.plan.key:
         return Matching(counts["keys"] > 0, 0, {}), frozenset()
-    empty = " OR ".join(f"{name} IS NULL" for name in run.sql.match_names())
+    empty = run.sql.has_empty()
     whole = ", ".join(f"{item} AS whole{i}" for i, item in enumerate(run.sql.whole_numbers()))
     shapes = run.rows(
         " UNION ALL ".join(f"SELECT '{side}' AS side, count_if({empty}) AS empty, {whole} FROM {side}_found" for side in SIDES)
@@ -285,25 +285,16 @@ def sum_items(sql: Sql, text: str, exact: str, weight: str = "1") -> list[str]:
 
 def totals(run: SparkRun, side: str) -> dict[int, str]:
     """Position of each compared number column to the exact sum of its cells that read."""
-    first = len(run.plan.key)
-    numbers = [(i, pair) for i, pair in enumerate(run.plan.columns) if pair.type is ColumnType.NUMBER]
-    if not numbers:
-        return {}
-    texts = ", ".join(f"{run.sql.normal(f'p{first + i}', pair)} AS x{i}" for i, pair in numbers)
-    exact = ", ".join(f"{exact_item(run.sql, f'x{i}')} AS d{i}" for i, _ in numbers)
-    items = [sum_items(run.sql, f"x{i}", f"d{i}", "w") for i, _ in numbers]
-    listed = ", ".join(each for parts in items for each in parts)
-    row = run.rows(f"SELECT {listed} FROM (SELECT *, {exact} FROM (SELECT w, {texts} FROM ({cells(run, side)})))")[0]
-    return {i: exact_sum(*row[4 * at : 4 * (at + 1)]) for at, (i, _) in enumerate(numbers)}
+    return number_totals(
+        run.sql, partial(sum_items, run.sql, weight="w"), cells(run, side), lambda statement: run.rows(statement)[0], "w, "
+    )
 
 
 def whole_keys(run: SparkRun, side: str) -> KeyCounts:
     """Null and repeated keys of a whole file."""
-    names = run.sql.match_names()
-    listed = ", ".join(names)
+    listed = ", ".join(run.sql.match_names())
     keys = f"SELECT {listed}, w FROM (SELECT *{run.sql.forms(side)} FROM ({cells(run, side)}))"
-    empty = " OR ".join(f"{name} IS NULL" for name in names)
-    grouped = f"SELECT sum(w) AS n, bool_or({empty}) AS empty FROM ({keys}) GROUP BY {listed}"
+    grouped = f"SELECT sum(w) AS n, bool_or({run.sql.has_empty()}) AS empty FROM ({keys}) GROUP BY {listed}"
     found = run.rows(
         "SELECT coalesce(sum(CASE WHEN empty THEN n END), 0), count_if(n > 1), coalesce(sum(CASE WHEN n > 1 THEN n END), 0)"
         f" FROM ({grouped})"

@@ -47,11 +47,16 @@ def _digits(double: str) -> str:
 
     Where what they write is no help either, a whole number is written from its exact digits.
     """
-    tried = f"transform(sequence(0, 16), places -> format_string(concat('%.', places, 'e'), {double}))"
-    shortest = f"filter({tried}, form -> TRY_CAST(form AS DOUBLE) = {double})[0]"
+    shortest = shortest_digits(double, "DOUBLE", 16)
     large = f"abs({double}) BETWEEN 1e16D AND 1e27D"
     sign = f"CASE WHEN {double} < 0 THEN '-' ELSE '' END"
     return f"CASE WHEN {large} THEN {sign} || {let('size', f'abs({double})', _whole_digits('size'))} ELSE {shortest} END"
+
+
+def shortest_digits(value: str, type_: str, most: int) -> str:
+    """The text with the fewest places, of so many at most, that reads as the value of a type."""
+    tried = f"transform(sequence(0, {most}), places -> format_string(concat('%.', places, 'e'), CAST({value} AS DOUBLE)))"
+    return f"filter({tried}, form -> TRY_CAST(form AS {type_}) = {value})[0]"
 
 
 def _whole_digits(size: str) -> str:

@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
+from diffing.engines.matching import KeyCounts
 from diffing.engines.reading import cells
-from diffing.engines.run import Run
+from diffing.engines.run import SIDES, Run
 from diffing.engines.sums import PARTS, exact_item, exact_sum, sum_items
 from diffing.grammar import ColumnType
-from diffing.result import SideSummary, Summary
+from diffing.result import Summary
+from diffing.sql import Sql
 
 
-def with_totals(run: Run, summary: Summary) -> Summary:
-    """The summary with totals of both files filled in."""
-    totals = {side: _totals(run, side) for side in ("old", "new")}
-    columns = tuple(
-        replace(column, old_total=totals["old"].get(i), new_total=totals["new"].get(i)) for i, column in enumerate(summary.columns)
-    )
-    old, new = _with_keys(run, "old", summary.old), _with_keys(run, "new", summary.new)
-    return replace(summary, columns=columns, old=old, new=new, whole_files=True)
+def with_totals(summary: Summary, totals: Callable[[str], dict[int, str]], keys: Callable[[str], KeyCounts]) -> Summary:
+    """The summary with what an engine finds of each side filled in: sums by position of a column, and key counts."""
+    sums = {side: totals(side) for side in SIDES}
+    columns = tuple(replace(column, old_total=sums["old"].get(i), new_total=sums["new"].get(i)) for i, column in enumerate(summary.columns))
+    sides = {side: getattr(summary, side) for side in SIDES}
+    if summary.key:
+        counts = {side: keys(side) for side in SIDES}
+        sides = {
+            side: replace(sides[side], null_keys=each.null_rows, duplicate_keys=each.repeated, duplicate_key_rows=each.repeated_rows)
+            for side, each in counts.items()
+        }
+    return replace(summary, columns=columns, old=sides["old"], new=sides["new"], whole_files=True)
 
 
-def _totals(run: Run, side: str) -> dict[int, str]:
-    """Position of each compared number column to the exact sum of its cells that read."""
-    first = len(run.plan.key)
-    numbers = [(i, pair) for i, pair in enumerate(run.plan.columns) if pair.type is ColumnType.NUMBER]
+def number_totals(
+    sql: Sql, sums: Callable[[str, str], list[str]], rows: str, ask: Callable[[str], Sequence[Any]], carried: str = ""
+) -> dict[int, str]:
+    """Position of each compared number column to the exact sum of its cells that read.
+
+    `sums` are the items of a sum in the engine's spelling, `rows` SQL for the cells, `ask` what
+    answers one row, and `carried` what the sums need of the rows besides.
+    """
+    first = len(sql.plan.key)
+    numbers = [(i, pair) for i, pair in enumerate(sql.plan.columns) if pair.type is ColumnType.NUMBER]
     if not numbers:
         return {}
-    texts = ", ".join(f"{run.sql.normal(f'p{first + i}', pair)} AS x{i}" for i, pair in numbers)
-    exact = ", ".join(f"{exact_item(run.sql, f'x{i}')} AS d{i}" for i, _ in numbers)
-    items = [item for i, _ in numbers for item in sum_items(run.sql, f"x{i}", f"d{i}")]
-    row = (
-        run.execute(f"SELECT {', '.join(items)} FROM (SELECT *, {exact} FROM (SELECT {texts} FROM ({cells(run, side)})))").fetchone() or ()
-    )
+    texts = ", ".join(f"{sql.normal(f'p{first + i}', pair)} AS x{i}" for i, pair in numbers)
+    exact = ", ".join(f"{exact_item(sql, f'x{i}')} AS d{i}" for i, _ in numbers)
+    items = ", ".join(item for i, _ in numbers for item in sums(f"x{i}", f"d{i}"))
+    row = ask(f"SELECT {items} FROM (SELECT *, {exact} FROM (SELECT {carried}{texts} FROM ({rows})))")
     return {i: exact_sum(*row[PARTS * at : PARTS * (at + 1)]) for at, (i, _) in enumerate(numbers)}
 
 
-def _with_keys(run: Run, side: str, summary: SideSummary) -> SideSummary:
-    if not run.plan.key:
-        return summary
-    names = run.sql.match_names()
-    listed = ", ".join(names)
+def totals(run: Run, side: str) -> dict[int, str]:
+    """The same of a file, by DuckDB."""
+    return number_totals(run.sql, partial(sum_items, run.sql), cells(run, side), lambda statement: run.execute(statement).fetchone() or ())
+
+
+def whole_keys(run: Run, side: str) -> KeyCounts:
+    """Null and repeated keys of a whole file."""
+    listed = ", ".join(run.sql.match_names())
     keys = f"SELECT {listed} FROM (SELECT *{run.sql.forms(side)} FROM ({cells(run, side)}))"
-    grouped = f"SELECT count(*) AS n, bool_or({' OR '.join(f'{name} IS NULL' for name in names)}) AS empty FROM ({keys}) GROUP BY {listed}"
+    grouped = f"SELECT count(*) AS n, bool_or({run.sql.has_empty()}) AS empty FROM ({keys}) GROUP BY {listed}"
     found = run.execute(
         "SELECT coalesce(sum(n) FILTER (WHERE empty), 0), count(*) FILTER (WHERE n > 1), coalesce(sum(n) FILTER (WHERE n > 1), 0)"
         f" FROM ({grouped})"
     ).fetchone() or (0, 0, 0)
-    return replace(summary, null_keys=int(found[0]), duplicate_keys=int(found[1]), duplicate_key_rows=int(found[2]))
+    return KeyCounts(*map(int, found))

@@ -115,16 +115,17 @@ def _complain(message: str, hint: str) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     with _workdir() as folder:
-        prepared = _prepared(options, Path(options.old), Path(options.new), folder)
-        return _run(options, prepared, folder)
+        engine = _engine(options)
+        return _run(options, engine, _prepared(options, engine, folder), folder)
 
 
-def _prepared(options: argparse.Namespace, old: Path, new: Path, folder: Path) -> Prepared:
-    from diffing.preparing import open_pair, prepare
+def _prepared(options: argparse.Namespace, engine: Engine, folder: Path) -> Prepared:
+    from diffing.preparing import Cluster, open_pair, prepare
 
-    sides = {f"{side}_choice": given.dialect_choice(options, side) for side in ("old", "new")}
-    sources = open_pair(old, new, workdir=folder, **sides)
-    return prepare(*sources, given.choices(options), workdir=folder, keyless=options.no_key)
+    cluster = engine if isinstance(engine, Cluster) else None
+    old, new = (given.dialect_choice(options, side) for side in ("old", "new"))
+    sources = open_pair(options.old, options.new, workdir=folder, old_choice=old, new_choice=new, cluster=cluster)
+    return prepare(*sources, given.choices(options), workdir=folder, keyless=options.no_key, cluster=cluster)
 
 
 def _metric(options: argparse.Namespace) -> int:
@@ -140,7 +141,8 @@ def _metric(options: argparse.Namespace) -> int:
     metric.check_files()
     options.engine = options.engine or metric.engine
     with _workdir() as folder:
-        return _run(options, _prepared_metric(metric, folder), folder)
+        engine = _engine(options)
+        return _run(options, engine, _prepared_metric(metric, engine, folder), folder)
 
 
 def _make_demo(metric: Metric) -> None:
@@ -152,21 +154,21 @@ def _make_demo(metric: Metric) -> None:
         ensure_demo(metric.old.parent)
 
 
-def _prepared_metric(metric: Metric, folder: Path) -> Prepared:
+def _prepared_metric(metric: Metric, engine: Engine, folder: Path) -> Prepared:
     from diffing.dialects import DialectChoice
-    from diffing.preparing import open_pair, prepare
+    from diffing.preparing import Cluster, open_pair, prepare
 
-    choices = {"old_choice": DialectChoice(**metric.old_dialect), "new_choice": DialectChoice(**metric.new_dialect)}
-    sources = open_pair(metric.old, metric.new, workdir=folder, **choices)
-    return prepare(*sources, metric.choices, workdir=folder, keyless=not metric.choices.key)
+    cluster = engine if isinstance(engine, Cluster) else None
+    old, new = (DialectChoice(**each) for each in (metric.old_dialect, metric.new_dialect))
+    sources = open_pair(metric.place("old"), metric.place("new"), workdir=folder, old_choice=old, new_choice=new, cluster=cluster)
+    return prepare(*sources, metric.choices, workdir=folder, keyless=not metric.choices.key, cluster=cluster)
 
 
-def _run(options: argparse.Namespace, prepared: Prepared, folder: Path) -> int:
+def _run(options: argparse.Namespace, engine: Engine, prepared: Prepared, folder: Path) -> int:
     if options.output:
         _refuse_output(Path(options.output), prepared)
         if options.for_spreadsheets and _kind(options) != "csv":
             raise PlanError("--for-spreadsheets is for CSV files, which spreadsheets open.", "Leave it out, or write CSV (--format csv).")
-    engine = _engine(options)
     with _progress() as watch:
         result = engine.run(prepared.plan, folder, watch)
         if options.totals:
@@ -254,8 +256,8 @@ def _keys(options: argparse.Namespace) -> int:
     from diffing.terminal import Terminal
 
     with _workdir() as folder:
-        sides = {f"{side}_choice": given.dialect_choice(options, side) for side in ("old", "new")}
-        old, new = open_pair(Path(options.old), Path(options.new), workdir=folder, **sides)
+        old_choice, new_choice = (given.dialect_choice(options, side) for side in ("old", "new"))
+        old, new = open_pair(Path(options.old), Path(options.new), workdir=folder, old_choice=old_choice, new_choice=new_choice)
         found = suggest_keys(old, new, workdir=folder, rename=given.once(options.rename, "renamed"))
     if options.json:
         from dataclasses import asdict

@@ -33,7 +33,7 @@ from diffing.keys import KeySuggestion, Watched, suggest_keys
 from diffing.metrics import Metric, load_metrics
 from diffing.plan import PLAN_VERSION, Choices, EngineName
 from diffing.plan_json import from_plain, to_plain
-from diffing.preparing import Prepared, prepare
+from diffing.preparing import NO_KEY_THERE, Cluster, Prepared, prepare
 from diffing.sources import Source, open_source
 from diffing.store import Lease, Locks, ResultGone, State, Store, Stored, result_id
 from diffing.uploads import Upload, Uploads
@@ -180,6 +180,7 @@ class Files:
     def __init__(self, home: Path, registry: Path, uploads: Uploads, *, demo: Callable[[Path], object] = ensure_demo) -> None:
         """`demo` writes the demo data into a folder, unless they are there."""
         self.registry, self.uploads, self._demo = registry, uploads, demo
+        self.cluster: Callable[[EngineName | None], Cluster | None] = lambda engine: None
         self.converted, self.work = home / "converted", home / "work"
         self._private = (str(home.absolute()), str(registry.absolute().parent))
         self._opening = Locks()
@@ -223,7 +224,16 @@ class Files:
             return self.uploads.source(old, question.old_dialect), self.uploads.source(new, question.new_dialect)
         metric = self.metric(question.metric)
         metric.check_files()
-        return self.registered(metric.old, question.old_dialect), self.registered(metric.new, question.new_dialect)
+        return self._placed(metric, "old", question.old_dialect), self._placed(metric, "new", question.new_dialect)
+
+    def _placed(self, metric: Metric, side: str, choice: DialectChoice) -> Source:
+        place = metric.place(side)
+        if isinstance(place, Path):
+            return self.registered(place, choice)
+        cluster = self.cluster(metric.engine)
+        assert cluster, "only metrics that ask for Spark have such places"
+        with self._opening.of(place):
+            return cluster.describe(place, self.converted, choice)
 
     def registered(self, path: Path, choice: DialectChoice) -> Source:
         """One file of a metric described."""
@@ -254,7 +264,8 @@ class Files:
         with self.workdir() as folder:
             found = self._suggested(old, new, question, folder, watch)
             choices = replace(question.choices, key=found.columns) if found else question.choices
-            prepared = prepare(old, new, choices, workdir=folder, keyless=question.keyless)
+            cluster = self.cluster(self.engine(question))
+            prepared = prepare(old, new, choices, workdir=folder, keyless=question.keyless, cluster=cluster)
         return replace(prepared, suggestion=found)
 
     def make_demo(self, folder: Path) -> object:
@@ -279,6 +290,8 @@ class Files:
         """The key to use if the question names none."""
         if question.choices.key or question.keyless or not (old.columns or new.columns):
             return None
+        if old.location or new.location:
+            raise PlanError(*NO_KEY_THERE)
         choices = question.choices
         found = suggest_keys(old, new, workdir=folder, rename=choices.rename, ignore=choices.ignore, watch=cast(Watched, watch))
         if found:
@@ -302,7 +315,7 @@ class Files:
         if metric.missing and demo_folder(metric):
             return [MAKING_DEMO, metric.id]
         metric.check_files()
-        return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in (metric.old, metric.new)]
+        return [_identity(metric.place(side)) for side in ("old", "new")]
 
     def names(self, question: Question, owner: str) -> tuple[str, str]:
         """What people call the question, and how the names of its downloads begin."""
@@ -322,6 +335,13 @@ class Files:
         for path in self.converted.iterdir():
             if time.time() - path.stat().st_mtime > CONVERTED_KEPT:
                 path.unlink(missing_ok=True)
+
+
+def _identity(place: Path | str) -> list[Any]:
+    """What tells a file from what it was before; of what a cluster reads nothing is known before it is asked."""
+    if isinstance(place, str):
+        return [place, secrets.token_hex()]
+    return [str(place), place.stat().st_size, place.stat().st_mtime_ns]
 
 
 @dataclass(eq=False)

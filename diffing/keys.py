@@ -741,7 +741,7 @@ def matches_by_value(
         DiffError: a file can't be read to the end.
     """
     plan = make_plan(old, new, Choices(key=tuple(key), rename=rename))
-    asked = [pair for pair in plan.key if _by_value(_shapes(plan, pair))]
+    asked = spelled_in_two_ways(plan)
     if not asked:
         return ()
     fill = BadLines.FILL if bad_lines is BadLines.FILL else BadLines.SKIP
@@ -749,6 +749,11 @@ def matches_by_value(
         old_misses = _misses(con, plan.old, [(pair.old, plan.old.columns[pair.old].shape) for pair in asked], Path(copies), fill)
         new_misses = _misses(con, plan.new, [(pair.new, plan.new.columns[pair.new].shape) for pair in asked], Path(copies), fill)
     return tuple(pair.name for pair, o, n in zip(asked, old_misses, new_misses, strict=True) if not o and not n)
+
+
+def spelled_in_two_ways(plan: Plan) -> list[ColumnPair]:
+    """The key columns that, by their samples, may hold the same numbers or dates in two spellings."""
+    return [pair for pair in plan.key if _by_value(_shapes(plan, pair))]
 
 
 def _misses(con: DuckDBPyConnection, source: Source, asked: Sequence[tuple[int, Shape]], copies: Path, bad_lines: BadLines) -> list[int]:

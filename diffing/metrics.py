@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
@@ -22,7 +22,14 @@ from diffing.records import BadLines
 DialectOverrides = Mapping[str, Any]
 """Fields of a `DialectChoice` to text, number or flag; those not named are found from the file."""
 
+URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def is_place(text: str) -> bool:
+    """Whether it is no single file of this machine but what a cluster can read: a URL, a folder, or a pattern of names."""
+    path = Path(text)
+    return bool(URL.match(text)) or path.is_dir() or (bool(re.search(r"[*?\[{]", text)) and not path.exists())
 
 
 @dataclass(frozen=True)
@@ -45,18 +52,30 @@ class Metric:
     new_dialect: DialectOverrides
     folder: Path
     """The folder of the registry; both files are inside, unless links lead out of it."""
+    urls: Mapping[str, str] = field(default_factory=dict)
+    """Sides that are at a URL, which a cluster reads; their paths mean nothing."""
     engine: EngineName | None = None
     """What compares; None: what the server or the command line uses."""
 
+    def place(self, side: str) -> Path | str:
+        """Where the "old" or "new" file is: a path, or what only a cluster reads (see `is_place`)."""
+        path: Path = {"old": self.old, "new": self.new}[side]
+        if side in self.urls:
+            return self.urls[side]
+        return str(path) if self.engine is EngineName.SPARK and is_place(str(path)) else path
+
     def shown(self, side: str) -> str:
         """The path of the "old" or "new" file as people write it in the registry."""
+        if side in self.urls:
+            return self.urls[side]
         path: Path = {"old": self.old, "new": self.new}[side]
         return path.relative_to(self.folder).as_posix()
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Which of "old" and "new" is not there."""
-        return tuple(side for side, path in (("old", self.old), ("new", self.new)) if not path.is_file())
+        places = ((side, self.place(side)) for side in ("old", "new"))
+        return tuple(side for side, place in places if isinstance(place, Path) and not place.is_file())
 
     def check_files(self) -> None:
         """Make sure that both files are there.
@@ -202,8 +221,10 @@ def _table(value: object, place: _Place) -> dict[str, Any]:
 
 
 def _path(value: object, place: _Place) -> str:
-    """A path inside the registry's folder, as text; links are followed later and may lead out."""
+    """A path inside the registry's folder, as text, or a URL. Links are followed later and may lead out."""
     text = _text(value, place)
+    if URL.match(text):
+        return text
     there = PureWindowsPath(normpath(text))  # reads / and \ alike, and knows drives
     if not text or "\0" in text:
         raise place.error("is no path", "Write the path of a file, relative to the folder of the registry.")
@@ -308,6 +329,12 @@ _FIELDS: dict[str, Callable[[object, _Place], Any]] = {
 def _metric(id_: str, entry: object, registry: Path) -> Metric:
     place = _Place(registry.name, id_)
     said = _said(_checked_entry(entry, place), place)
+    urls = {side: said[side] for side in ("old", "new") if URL.match(said[side])}
+    for side, url in urls.items():
+        if said.get("engine") is not EngineName.SPARK:
+            raise place.within(side).error(
+                f"is a URL, which only Spark reads: “{url}”", 'Write engine = "spark" too, or the path of a file.'
+            )
     return Metric(
         id=id_,
         title=said.get("title", id_),
@@ -319,6 +346,7 @@ def _metric(id_: str, entry: object, registry: Path) -> Metric:
         new_dialect=said.get("new_dialect", {}),
         engine=said.get("engine"),
         folder=registry.parent,
+        urls=urls,
     )
 
 

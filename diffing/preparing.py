@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from diffing.dialects import DialectChoice
-from diffing.errors import PlanError
+from diffing.errors import PlanError, SourceError
 from diffing.grammar import SPACES
 from diffing.keys import KeySuggestion, matches_by_value, suggest_keys
+from diffing.metrics import is_place
 from diffing.plan import Choices, Plan, make_plan
+from diffing.records import BadLines
 from diffing.sources import Column, Source, describe_columns, open_source, sample_rows
+
+NO_KEY_THERE = (
+    "Keys are not looked for in tables that only a cluster sees.",
+    "Say which columns name their rows (--key A,B), or compare whole rows (--no-key).",
+)
+
+
+@runtime_checkable
+class Cluster(Protocol):
+    """What reads tables that this machine does not see."""
+
+    def describe(self, location: str, workdir: Path, choice: DialectChoice, name: str | None = None) -> Source:
+        """A table by its place, with a folder for a sample of it; without a name it is called by its place."""
+
+    def matches_by_value(
+        self, old: Source, new: Source, key: Sequence[str], *, workdir: Path, rename: Mapping[str, str], bad_lines: BadLines
+    ) -> tuple[str, ...]:
+        """See `keys.matches_by_value`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +45,30 @@ class Prepared:
 
 
 def open_pair(
-    old: Path, new: Path, *, workdir: Path, old_choice: DialectChoice = DialectChoice(), new_choice: DialectChoice = DialectChoice()
+    old: Path | str,
+    new: Path | str,
+    *,
+    workdir: Path,
+    old_choice: DialectChoice = DialectChoice(),
+    new_choice: DialectChoice = DialectChoice(),
+    cluster: Cluster | None = None,
 ) -> tuple[Source, Source]:
-    """Describe both files, at the same time. Files of the same name are called by their folders too."""
-    files = zip((old, new), _names(old, new), (old_choice, new_choice), strict=True)
+    """Describe both files, at the same time. Files of the same name are called by their folders too.
+
+    A text that is a place (see `is_place`) is described by the cluster.
+    """
+    files = zip((old, new), _names(Path(old), Path(new)), (old_choice, new_choice), strict=True)
+
+    def opened(place: Path | str, name: str, choice: DialectChoice) -> Source:
+        if cluster and isinstance(place, str) and is_place(place):
+            return cluster.describe(place, workdir, choice, name)
+        if "://" in str(place):
+            raise SourceError(f"{place} is no file on this machine.", "Give a CSV or Parquet file; a cluster's tables need --engine spark.")
+        return open_source(place, workdir=workdir, choice=choice, name=name)
+
     with ThreadPoolExecutor(2) as pool:
-        opened = [pool.submit(open_source, path, workdir=workdir, choice=choice, name=name) for path, name, choice in files]
-        return opened[0].result(), opened[1].result()
+        both = [pool.submit(opened, *each) for each in files]
+        return both[0].result(), both[1].result()
 
 
 def _names(old: Path, new: Path) -> tuple[str, str]:
@@ -39,10 +78,12 @@ def _names(old: Path, new: Path) -> tuple[str, str]:
     return str(a), str(b)
 
 
-def prepare(old: Source, new: Source, choices: Choices, *, workdir: Path, keyless: bool = False) -> Prepared:
+def prepare(
+    old: Source, new: Source, choices: Choices, *, workdir: Path, keyless: bool = False, cluster: Cluster | None = None
+) -> Prepared:
     """A plan by the user's choices; without a key, with the best verified suggestion.
 
-    `keyless` says that the user wants whole rows compared.
+    `keyless` says that the user wants whole rows compared. `cluster` is asked about what only it sees.
 
     Raises:
         PlanError: there is no key, and nothing suggests itself.
@@ -56,7 +97,8 @@ def prepare(old: Source, new: Source, choices: Choices, *, workdir: Path, keyles
     if choices.text or not plan.key:
         return Prepared(plan, suggestion)
     names = tuple(pair.name for pair in plan.key)
-    widened = matches_by_value(plan.old, plan.new, names, workdir=workdir, rename=choices.rename, bad_lines=choices.bad_lines)
+    by_value = cluster.matches_by_value if cluster and (old.location or new.location) else matches_by_value
+    widened = by_value(plan.old, plan.new, names, workdir=workdir, rename=choices.rename, bad_lines=choices.bad_lines)
     return Prepared(make_plan(plan.old, plan.new, choices, by_value=widened) if widened else plan, suggestion)
 
 
@@ -82,6 +124,8 @@ def _typed(source: Source, choices: Choices) -> Source:
 
 
 def _best_key(old: Source, new: Source, choices: Choices, workdir: Path) -> KeySuggestion:
+    if old.location or new.location:
+        raise PlanError(*NO_KEY_THERE)
     found = suggest_keys(old, new, workdir=workdir, rename=choices.rename, ignore=choices.ignore)
     usable = [each for each in found if each.names_rows]
     if usable:

@@ -23,6 +23,7 @@ from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import DiffError, EngineError
 from diffing.jobs import Files, Jobs
 from diffing.plan import EngineName
+from diffing.preparing import Cluster
 from diffing.result import Result
 from diffing.store import Lease, Store, claimed
 from diffing.uploads import Uploads
@@ -231,6 +232,7 @@ class Services:
             self.store = Store(home, limit=settings.store_limit, days=settings.store_days)
             opened.callback(self.store.close)
             self.engines = Engines(self._embedded, settings.engine, settings.spark, settings.spark_settings)
+            self.files.cluster = self._cluster
             self.jobs = self._jobs()
             opened.callback(self.jobs.close)
             self._opened = opened.pop_all()
@@ -238,6 +240,10 @@ class Services:
     def _embedded(self) -> DuckDBEngine:
         settings = self.settings
         return DuckDBEngine(memory_limit=settings.memory_limit or _memory_share(settings.workers), threads=settings.threads)
+
+    def _cluster(self, name: EngineName | None) -> Cluster | None:
+        engine = self.engines.get(name)
+        return engine if isinstance(engine, Cluster) else None
 
     def _jobs(self) -> Jobs:
         return Jobs(

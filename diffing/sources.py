@@ -102,6 +102,8 @@ class Source:
     """The line of `data`, from 1, on which the first record starts."""
     valid_utf8: bool = False
     """Whether `data` is known to be UTF-8 throughout."""
+    location: str | None = None
+    """Where a cluster reads the table: a URL, a folder or a pattern; `path` and `data` are then only a sample of it."""
 
     @property
     def has_header(self) -> bool:
@@ -118,7 +120,9 @@ class Source:
         return Body(self.data, self.dialect, len(self.columns), self.offset, self.first_line, self.name, self.valid_utf8)
 
     def has_changed(self) -> bool:
-        """Whether the file is not the one that was described."""
+        """Whether the file is not the one that was described; of what a cluster reads the cluster knows."""
+        if self.location:
+            return False
         try:
             now = self.path.stat()
         except OSError:

@@ -125,7 +125,9 @@ def _file(metric: Metric, side: str) -> str:
         return f"{plain({'old': metric.old, 'new': metric.new}[side].name)}  \n:gray[:small[demo data, made when first run]]"
     if side in metric.missing:
         return f":orange[:material/warning: missing]  \n:gray[:small[{plain(metric.shown(side))}]]"
-    found = {"old": metric.old, "new": metric.new}[side]
+    found = metric.place(side)
+    if isinstance(found, str):
+        return f"{plain(found.rstrip('/').rpartition('/')[2])}  \n:gray[:small[read by Spark]]"
     stat = found.stat()
     date = time.strftime("%-d %b %Y, %H:%M", time.localtime(stat.st_mtime))
     return f"{plain(found.name)}  \n:gray[:small[{in_words(stat.st_size)} · {date}]]"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
+from typing import NoReturn
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -41,6 +42,8 @@ NAMES = {
     "a hidden file": ".htaccess",
     "a pattern": "*?[a-z].csv",
     "an option": "--output=x.csv",
+    "a URL": "s3a://bucket/table",
+    "a URL of a folder": "file:///etc",
     "a command": "$(touch x);`touch x`|x&.csv",
 }
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -104,6 +107,29 @@ def test_a_program_may_send_a_file_of_any_name(site: Site, kind: str) -> None:
     if answer.status_code == 200:
         site.done(answer.json()["job_id"])
         assert site.client.get(answer.json()["url"]).status_code == 200
+
+
+class NeverAsked:
+    """A cluster that must not hear of a place."""
+
+    def describe(self, *place: object) -> NoReturn:
+        raise AssertionError(f"a request named a place: {place}")
+
+    matches_by_value = describe
+
+
+@pytest.mark.parametrize("place", ["file:///etc", "s3a://bucket/table", "/etc", "*.csv"])
+def test_no_request_can_name_a_place_that_a_cluster_reads(site: Site, place: str) -> None:
+    site.services.files.cluster = lambda engine: NeverAsked()  # type: ignore[assignment,return-value]
+    answer = site.client.post("/api/diffing/new", files={"old": (place, OLD), "new": (place, NEW)}, data={"key": "id"})
+    site.done(answer.json()["job_id"])
+    assert "changed" in site.client.get(answer.json()["url"]).text
+    for fields in ({"old": place, "new": place}, {"old": place, "new": place, "engine": "spark"}):
+        assert site.client.post("/api/diffing/new", data=fields).status_code in (400, 422)
+    one = site.client.post("/api/diffing/new", files={"old": ("old.csv", OLD)}, data={"new": place, "engine": "spark"})
+    assert one.status_code in (400, 422)
+    assert site.client.get("/api/diffing/new/revenue", params={"old": place, "new": place, "engine": "spark"}).json()["job_id"]
+    assert site.client.get(f"/api/diffing/new/{quote(place, safe='')}").status_code in (400, 404)
 
 
 # --- the registry ----------------------------------------------------------------------------------

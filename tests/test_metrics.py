@@ -166,6 +166,19 @@ def test_a_mistake_is_told_with_file_metric_and_field(entry: Callable[[str], Met
     assert hint in caught.value.hint
 
 
+def test_a_url_or_a_folder_is_for_spark_and_a_url_says_so(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    entry = '[m]\nold = "s3a://bucket/table"\nnew = "parts"\n'
+    metric = load_metrics(registry(f'{entry}engine = "spark"'))["m"]
+    assert (metric.place("old"), metric.place("new"), metric.missing) == ("s3a://bucket/table", str(tmp_path / "parts"), ())
+    assert (metric.shown("old"), metric.shown("new")) == ("s3a://bucket/table", "parts")
+    for engine in ("", 'engine = "duckdb"'):
+        with pytest.raises(MetricError, match="“m”, “old” is a URL, which only Spark reads: “s3a://bucket/table”") as caught:
+            load_metrics(registry(entry + engine))
+        assert 'engine = "spark"' in caught.value.hint
+    assert load_metrics(registry('[m]\nold = "parts"\nnew = "parts"\n'))["m"].missing == ("old", "new")
+
+
 @pytest.mark.parametrize("side", ["old", "new"])
 def test_both_files_must_be_named(registry: Registry, side: str) -> None:
     other = {"old": "new", "new": "old"}[side]

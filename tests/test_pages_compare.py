@@ -310,6 +310,15 @@ def test_the_metrics_page_lists_the_registry_and_runs_all_that_can_run():
     assert [each for each in at.button if "differ" in each.label]
 
 
+def test_a_metric_on_a_cluster_is_run_as_it_is_registered(home):
+    (home / "metrics.toml").write_text('[far]\nold = "s3a://bucket/table"\nnew = "old.csv"\nengine = "spark"\n')
+    at = opened(metric="far")
+    assert "s3a\\:\\/\\/bucket\\/table" in shown(at) and "Run it as registered, from Metrics" in shown(at)
+    settled(at.switch_page("metrics.py").run())
+    assert "read by Spark" in shown(at) and "missing" not in shown(at)
+    assert not next(each for each in at.button if each.label == "Run").disabled
+
+
 def test_words_that_mean_empty_in_one_column_are_taken_from_its_row():
     def rows_edited() -> None:
         import streamlit as st

@@ -117,25 +117,25 @@ def reading_progress(plan: Plan, clock: Clock) -> Progress:
 
 
 def _text_bytes(source: Source) -> int:
-    return source.data.stat().st_size if source.format is Format.CSV else 0
+    return source.data.stat().st_size if source.format is Format.CSV and not source.location else 0
 
 
-def of_both(check: Callable[[str], Checked]) -> dict[str, Checked]:
+def of_both(check: Callable[[str], Checked], sides: Sequence[str] = SIDES) -> dict[str, Checked]:
     """What a check finds of each side, at the same time.
 
     Raises:
         BadLinesError: there are bad lines and they are refused; it names those of both files.
     """
     with ThreadPoolExecutor(len(SIDES)) as pool:
-        checks = {side: pool.submit(check, side) for side in SIDES}
-        _refuse_bad_lines([each.exception() for each in checks.values()])
+        checks = {side: pool.submit(check, side) for side in sides}
+        refuse_bad_lines([each.exception() for each in checks.values()])
         return {side: each.result() for side, each in checks.items()}
 
 
-def _refuse_bad_lines(errors: Sequence[BaseException | None]) -> None:
+def refuse_bad_lines(errors: Sequence[BaseException | None]) -> None:
     """Name the bad lines of both files at once, if both have some."""
     refusals = [error for error in errors if isinstance(error, BadLinesError)]
-    if len(refusals) == len(errors):
+    if refusals and len(refusals) == len(errors):
         raise BadLinesError(" ".join(each.message for each in refusals), refusals[0].hint)
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffing.engines import Watch
+from diffing.dialects import DialectChoice
+from diffing.engines import Watch, spark_sources
 from diffing.engines.advice import why_so_few
 from diffing.engines.counting import summary_of
-from diffing.engines.run import SIDES, Clock, Side, of_both, reading_progress, refuse_changed, write_summary
+from diffing.engines.run import SIDES, Clock, Side, of_both, reading_progress, refuse_bad_lines, refuse_changed, write_summary
 from diffing.engines.spark_reading import Lines, one_line_each, read_lines, read_parquet
 from diffing.engines.spark_run import (
     SparkRun,
+    cells,
     find_leftovers,
     match_rows,
     share_that_would_match,
@@ -26,11 +28,13 @@ from diffing.engines.spark_run import (
     whole_keys,
 )
 from diffing.engines.spark_session import check_master, in_words, session, watched
+from diffing.engines.spark_sources import Place, look_again
 from diffing.engines.spark_sql import SPARK
 from diffing.engines.totals import with_totals
-from diffing.errors import EngineError
-from diffing.plan import Plan
-from diffing.records import check_records
+from diffing.errors import BadLinesError, EngineError
+from diffing.keys import spelled_in_two_ways
+from diffing.plan import Choices, ColumnPair, Plan, make_plan
+from diffing.records import BadLines, check_records
 from diffing.result import ROWS_FILE, Result, Summary
 from diffing.sources import Format, Source
 from diffing.sql import Sql
@@ -87,6 +91,23 @@ class SparkEngine:
         write_summary(done)
         return done
 
+    def describe(self, location: str, workdir: Path, choice: DialectChoice, name: str | None = None) -> Source:
+        """A table where only the cluster sees it; see `spark_sources`."""
+        with session(self.master, self.settings) as spark, in_words(spark=spark):
+            return spark_sources.describe(spark, location, workdir, choice, name)
+
+    def matches_by_value(
+        self, old: Source, new: Source, key: Sequence[str], *, workdir: Path, rename: Mapping[str, str], bad_lines: BadLines
+    ) -> tuple[str, ...]:
+        """What `keys.matches_by_value` finds, where only the cluster sees all rows."""
+        plan = make_plan(old, new, Choices(key=tuple(key), rename=rename))
+        asked = spelled_in_two_ways(plan)
+        if not asked:
+            return ()
+        lenient = replace(plan, bad_lines=BadLines.FILL if bad_lines is BadLines.FILL else BadLines.SKIP)
+        with _emptied(workdir / "by-value") as work, self._walking(lenient, work, Clock(Watch())) as run:
+            return tuple(pair.name for pair in asked if not any(_misses(run, side, pair) for side in SIDES))
+
     @contextmanager
     def _walking(self, plan: Plan, work: Path, clock: Clock) -> Iterator[SparkRun]:
         """A comparison on a session of its own, its files checked and ready to be read."""
@@ -99,8 +120,10 @@ class SparkEngine:
             in_words(spark=spark),
         ):
             sql = Sql(plan, SPARK)
-            for side, (_, lines) in checked.items():
-                _name_rows(spark, side, getattr(plan, side), lines, sql)
+            places = {side: look_again(spark, source) for side in SIDES if (source := getattr(plan, side)).location}
+            checked |= _checked_there(spark, plan, places)
+            for side in SIDES:
+                _name_rows(spark, side, getattr(plan, side), checked[side][1], places.get(side), sql)
             sides = {side: each for side, (each, _) in checked.items()}
             run = SparkRun(
                 plan, spark, sides, {side: lines for side, (_, lines) in checked.items()}, clock, sql, f"file://{work.absolute()}"
@@ -109,6 +132,8 @@ class SparkEngine:
                 if sides[side].records is None:
                     sides[side] = replace(sides[side], rows=int(run.rows(f"SELECT count(*) FROM {side}_rows")[0][0]))
             yield run
+            for side in places:
+                look_again(spark, getattr(plan, side))
 
 
 @contextmanager
@@ -142,12 +167,44 @@ def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, tuple[Side, Line
         records = check_records(source.body, plan.bad_lines, work / f"{side}.csv", progress)
         return Side(source, records.rows, records), one_line_each(source, records, work / f"{side}.lines")
 
-    return of_both(check)
+    return of_both(check, [side for side in SIDES if not getattr(plan, side).location])
 
 
-def _name_rows(spark: SparkSession, side: str, source: Source, lines: Lines | None, sql: Sql) -> None:
+def _checked_there(spark: SparkSession, plan: Plan, places: Mapping[str, Place]) -> dict[str, tuple[Side, Lines | None]]:
+    """Tables that only the cluster sees, checked there."""
+    checked: dict[str, tuple[Side, Lines | None]] = {}
+    errors: list[BadLinesError] = []
+    for side, place in places.items():
+        source: Source = getattr(plan, side)
+        if source.format is Format.PARQUET:
+            checked[side] = Side(source, 0, None), None
+            continue
+        try:
+            records, lines = spark_sources.check_lines(spark, place, source, plan.bad_lines, side)
+        except BadLinesError as error:
+            errors.append(error)
+        else:
+            checked[side] = Side(source, records.rows, records), lines
+    refuse_bad_lines(errors)
+    return checked
+
+
+def _misses(run: SparkRun, side: str, pair: ColumnPair) -> int:
+    at = run.plan.key.index(pair)
+    shape = getattr(run.plan, side).columns[getattr(pair, side)].shape
+    apart = f"{side}_cells"
+    run.view(apart, cells(run, side))
+    return spark_sources.misses(run.spark, f"SELECT * FROM {apart}", at, shape)
+
+
+def _name_rows(spark: SparkSession, side: str, source: Source, lines: Lines | None, place: Place | None, sql: Sql) -> None:
     """View `{side}_rows`: a file as Spark reads it."""
-    rows = read_lines(spark, lines) if lines else read_parquet(spark, f"file://{source.data.absolute()}", source.name, sql)
+    if lines and place:
+        return  # checking did it
+    if place:
+        rows = spark_sources.parquet_rows(spark, place, source.name)
+    else:
+        rows = read_lines(spark, lines) if lines else read_parquet(spark, f"file://{source.data.absolute()}", source.name, sql)
     rows.createOrReplaceTempView(f"{side}_rows")
 
 

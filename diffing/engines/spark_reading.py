@@ -106,15 +106,20 @@ def read_lines(spark: SparkSession, lines: Lines) -> DataFrame:
 
 def cells_of_lines(lines: Lines, at: Mapping[str, int], bind: Callable[[Any], str]) -> tuple[str, str]:
     """SQL for the cells of a line `l` as an array, and for select items that take those wanted by name from it."""
-    delimiter = _literally(lines.delimiter)
+    delimiter = literally(lines.delimiter)
     cells = f"split(l, {bind(delimiter)}, -1)"
     if lines.quoted and lines.quote:
-        quote = _literally(lines.quote)
-        cell = f"{delimiter}({quote}(?:[^{quote}]++|{quote}{quote})*+{quote}|(?!{quote})[^{delimiter}]*+)(?={delimiter}|\\z)"
+        cell = f"{delimiter}({cell_pattern(lines.delimiter, lines.quote)})(?={delimiter}|\\z)"
         whole = f"concat({bind(lines.delimiter)}, l)"
         cells = f"CASE WHEN contains(l, {bind(lines.quote)}) THEN regexp_extract_all({whole}, {bind(cell)}, 1) ELSE {cells} END"
     items = ", ".join(f"{_cell(lines, f'get(cells, {place})', bind)} AS {name}" for name, place in at.items())
     return cells, items
+
+
+def cell_pattern(delimiter: str, quote: str, neither: str = "") -> str:
+    """A cell as a pattern: in quotes, or bare and then without the characters of `neither`. It never steps back."""
+    d, q = literally(delimiter), literally(quote)
+    return f"(?:{q}(?:[^{q}]++|{q}{q})*+{q}|(?!{q})[^{d}{neither}]*+)"
 
 
 def _cell(lines: Lines, cell: str, bind: Callable[[Any], str]) -> str:
@@ -127,7 +132,7 @@ def _cell(lines: Lines, cell: str, bind: Callable[[Any], str]) -> str:
     return f"nullif({cell}, '')"
 
 
-def _literally(character: str) -> str:
+def literally(character: str) -> str:
     """A character as a pattern."""
     return f"\\x{{{ord(character):x}}}"
 
@@ -143,7 +148,11 @@ def read_parquet(spark: SparkSession, path: str, name: str, sql: Sql) -> DataFra
     Raises:
         SourceError: a column has a type that has no text.
     """
-    table = spark.read.option("recursiveFileLookup", "true").parquet(path)
+    return parquet_texts(spark.read.option("recursiveFileLookup", "true").parquet(path), name, sql)
+
+
+def parquet_texts(table: DataFrame, name: str, sql: Sql) -> DataFrame:
+    """The same of a table that was opened."""
     items = []
     for i, field in enumerate(table.schema.fields):
         text = _text_of(field.dataType.simpleString(), f"c{i}", sql)

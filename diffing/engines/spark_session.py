@@ -150,7 +150,7 @@ def _start(master: str, settings: dict[str, str]) -> SparkSession:
         "spark.app.name": "csv-diffing",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        **({"spark.driver.host": "127.0.0.1"} if LOCAL.fullmatch(master) else {}),
+        **({"spark.driver.host": "127.0.0.1", "spark.driver.memory": _quarter()} if LOCAL.fullmatch(master) else {}),
     }
     java = "spark.driver.extraJavaOptions"
     own = f"-Dlog4j2.configurationFile={log.as_uri()} {settings.get(java, '')}".strip()
@@ -160,6 +160,11 @@ def _start(master: str, settings: dict[str, str]) -> SparkSession:
             SparkContext._ensure_initialized(gateway=launch_gateway(conf, {"stdout": said, "stderr": said}))
         started: SparkSession = SparkSession.builder.config(conf=conf).getOrCreate()
         return started
+
+
+def _quarter() -> str:
+    """A quarter of the machine's memory, at least 1 GB: on one machine the driver does all the work."""
+    return f"{max(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 22, 1024)}m"
 
 
 def _check_java() -> None:

@@ -132,6 +132,10 @@ def _metric_file(side: str, metric: Metric, waiting: Waiting) -> Source | None:
             else:
                 st.warning(f"**Missing:** {plain(metric.shown(side))}  \nPut the file there, or correct the entry in the registry.")
             return None
+        if isinstance(metric.place(side), str):
+            st.markdown(f"**{side.upper()}** :gray[· {MEANINGS[side]}]")
+            st.info(f"{plain(metric.shown(side))}  \nRead by Spark. Run it as registered, from Metrics.", icon=":material/lan:")
+            return None
         return card(side, path.name, lambda choice: inspector().registered(path, choice), waiting)
 
 

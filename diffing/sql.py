@@ -19,11 +19,14 @@ from functools import partial
 from typing import Any
 
 from diffing import grammar
+from diffing.digits import Digits
 from diffing.grammar import ColumnType
 from diffing.plan import DEFAULT_TOLERANCE, ColumnPair, Plan
 from diffing.result import Cell, Change
 
 DECIMAL = "DECIMAL(38,18)"
+UNFORESEEN = "?"
+"""In place of a code or a change: a cell is not what its column was expected to hold."""
 WIDE = 100
 """From so many columns on, columns with the same rule share one expression."""
 
@@ -77,6 +80,8 @@ class Sql:
     plan: Plan
     spelling: Spelling
     params: dict[str, Any] = field(default_factory=dict)
+    digits: dict[ColumnPair, Digits] = field(default_factory=dict)
+    """Compared columns whose cells are expected to be such decimals; what is not is told as UNFORESEEN."""
 
     def bind(self, value: Any) -> str:
         """A parameter that stands for the value."""
@@ -216,6 +221,8 @@ class Sql:
         return ""
 
     def _number_code(self, a: str, b: str, pair: ColumnPair) -> str:
+        if pair in self.digits:
+            return self._decimal_code(a, b, pair)
         x, y = f"TRY_CAST({a} AS {DECIMAL})", f"TRY_CAST({b} AS {DECIMAL})"
         canonical = f"{self.canonical_number(a)} = {self.canonical_number(b)}"
         near = near_anyway = ""
@@ -227,6 +234,18 @@ class Sql:
             f" WHEN {self.is_number(a)} AND {self.is_number(b)}"
             f" THEN CASE WHEN {canonical} THEN {_code(Cell.NUMBER)}{near_anyway} END END"
         )
+
+    def _decimal_code(self, a: str, b: str, pair: ColumnPair) -> str:
+        """The same where decimals are expected."""
+        digits = self.digits[pair]
+        x, y = (f"TRY_CAST({each} AS {digits.type})" for each in (a, b))
+        may_be_near = self.plan.key and (pair.tolerance is not None or digits.after)
+        near = f" WHEN {self._near_decimals(a, b, pair)} THEN {_code(Cell.TOLERANCE)}" if may_be_near else ""
+        foreseen = f"{self._is_foreseen(a, pair)} AND {self._is_foreseen(b, pair)}"
+        return f"CASE WHEN NOT ({foreseen}) THEN '{UNFORESEEN}' WHEN {x} = {y} THEN {_code(Cell.NUMBER)}{near} END"
+
+    def _is_foreseen(self, cell: str, pair: ColumnPair) -> str:
+        return f"({cell} IS NULL OR {self.spelling.matches(cell, _quoted(self.digits[pair].pattern))})"
 
     def _near_decimals(self, a: str, b: str, pair: ColumnPair) -> str:
         """Whether two numbers that fit a DECIMAL are within tolerance.
@@ -286,11 +305,22 @@ class Sql:
 
     def _changes(self) -> tuple[list[str], list[str]]:
         """Items that work out changes of numbers, and the items of the result that take them from there."""
+        if is_wide(self.plan):
+            return self._changes_of_groups()
         first = len(self.plan.key)
-        if not is_wide(self.plan):
-            numbers = [i for i, pair in enumerate(self.plan.columns) if pair.type is ColumnType.NUMBER]
-            each = (self.number_change(f"a{first + i}", f"b{first + i}", self.plan.columns[i]) for i in numbers)
-            return [], [f"{_if_shown(change)} AS c{i}_change" for i, change in zip(numbers, each, strict=True)]
+        worked_out: list[str] = []
+        items: list[str] = []
+        for i, pair in enumerate(self.plan.columns):
+            cells = f"a{first + i}", f"b{first + i}"
+            if pair in self.digits:
+                worked_out.append(f"{_if_shown(self.decimal_change(*cells, pair))} AS change{i}")
+                items.append(f"{_shortest(f'change{i}')} AS c{i}_change")
+            elif pair.type is ColumnType.NUMBER:
+                items.append(f"{_if_shown(self.number_change(*cells, pair))} AS c{i}_change")
+        return worked_out, items
+
+    def _changes_of_groups(self) -> tuple[list[str], list[str]]:
+        """The same for many columns."""
         lists: list[str] = []
         items: dict[int, str] = {}
         for n, (pair, at) in enumerate(self.rule_groups()):
@@ -316,6 +346,16 @@ class Sql:
             f"CASE WHEN {old} IS NULL AND {self.is_plain(b)} THEN {b} WHEN {new} IS NULL AND {self.is_plain(a)} THEN {negated}"
             f" WHEN {old} = {new} AND {a} IS NOT NULL THEN {unchanged}"
             f" ELSE coalesce({plain}, CASE WHEN {read} THEN {rough} END) END"
+        )
+
+    def decimal_change(self, old: str, new: str, pair: ColumnPair) -> str:
+        """The same where decimals are expected, with all their digits. Of changed rows the codes tell what is UNFORESEEN."""
+        a, b = f"({self.normal(old, pair)})", f"({self.normal(new, pair)})"
+        y, x = (f"coalesce(TRY_CAST({each} AS {self.digits[pair].type}), 0)" for each in (b, a))
+        foreseen = f"{self._is_foreseen(a, pair)} AND {self._is_foreseen(b, pair)}"
+        return (
+            f"CASE WHEN {old} = {new} THEN CASE WHEN {self._is_foreseen(a, pair)} THEN '0' ELSE '{UNFORESEEN}' END"
+            f" WHEN change = '{Change.CHANGED}' OR {foreseen} THEN CAST({y} - {x} AS STRING) ELSE '{UNFORESEEN}' END"
         )
 
     def is_plain(self, text: str) -> str:
@@ -380,6 +420,24 @@ class Sql:
             f"CASE WHEN {reads} AND NOT {below} THEN {digits} END ASC",
             f"CASE WHEN {reads} AND {below} THEN {digits} END DESC",
         ]
+
+    # --- what to expect --------------------------------------------------------------------------
+
+    def measures(self) -> Iterator[tuple[ColumnPair, str]]:
+        """Number columns, each with a list: whether all cells are empty or decimals, the most digits before the point, and after it."""
+        numbers = [(i, pair) for i, pair in enumerate(self.plan.columns, len(self.plan.key)) if pair.type is ColumnType.NUMBER]
+        for i, pair in numbers if self.plan.key and not is_wide(self.plan) else ():
+            cell = f"({self.normal(f'p{i}', pair)})"
+            point = f"strpos({cell}, '.')"
+            fits = f"CASE WHEN {cell} IS NOT NULL AND NOT {self.fits(cell)} THEN 0 ELSE 1 END"
+            before = f"CASE WHEN {point} = 0 THEN length({cell}) ELSE {point} - 1 END"
+            after = f"CASE WHEN {point} > 0 THEN length({cell}) - {point} END"
+            yield pair, self.spelling.list_of(f"min({fits}), max({before}), max({after})")
+
+    def unforeseen(self) -> str:
+        """Whether a row of what `compared_rows` answers holds something UNFORESEEN."""
+        changes = (f" OR c{i}_change = '{UNFORESEEN}'" for i, pair in enumerate(self.plan.columns) if pair in self.digits)
+        return f"contains(codes, '{UNFORESEEN}'){''.join(changes)}"
 
     # --- statements ------------------------------------------------------------------------------
 
@@ -487,6 +545,11 @@ def old_cell(plan: Plan, i: int) -> str:
 
 def _whole_order(cell: str) -> str:
     return f"TRY_CAST({cell} AS BIGINT) ASC NULLS FIRST"
+
+
+def _shortest(change: str) -> str:
+    """A decimal without zeros at its end that say nothing."""
+    return f"CASE WHEN {change} LIKE '%.%0' THEN {_rtrim(_rtrim(change, '0'), '.')} ELSE {change} END"
 
 
 def _if_shown(cell: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,14 +17,15 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
+from diffing.digits import Digits
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import PlanError
 from diffing.export import write_csv
 from diffing.grammar import ColumnType
-from diffing.plan import ColumnPair, Plan
+from diffing.plan import ColumnPair, Plan, Tolerance
 from diffing.result import RULE_WORDS, Summary
 from tests import oracle
-from tests.tables import ID, Case, Kind, Table, cases, edited_rows, rows_of
+from tests.tables import ID, Case, Kind, Rule, Table, cases, edited_rows, rows_of
 
 engine = DuckDBEngine(threads=1)
 
@@ -152,6 +154,50 @@ def test_the_engine_agrees_with_the_judge_however_rows_are_cancelled(case, path)
     with pytest.MonkeyPatch.context() as patch:
         PATHS[path](patch)
         assert_agrees(case)
+
+
+@given(case=cases())
+@runs(60)
+def test_the_engine_agrees_with_the_judge_whatever_a_sample_lets_it_expect(case):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffing.engines.duckdb.SAMPLE", 1)
+        assert_agrees(case)
+
+
+DECIMALS = [
+    *[
+        "0",
+        "-0",
+        "+5",
+        ".5",
+        "5.",
+        "-.5",
+        "0.10",
+        "+.000001",
+        "-7.250000",
+        "0.0000001",
+        "9999999999.999999",
+        "-9999999999.999999",
+        "12345678901.5",
+    ],
+    "99999999999999999",  # the most that leaves room for a difference in 64 bits, and one digit more
+    "-99999999999999999",
+    "100000000000000000",
+    "9999999999999999999.999999999999999999",
+    "-9999999999999999999.999999999999999999",
+]
+
+
+@pytest.mark.parametrize("first", DECIMALS)
+def test_decimals_at_the_limits_of_their_types_are_compared_as_the_judge_says(first, monkeypatch):
+    monkeypatch.setattr("diffing.engines.duckdb.SAMPLE", 1)
+    whole, _, fraction = first.partition(".")
+    foreseen = re.compile(Digits.of(len(whole), len(fraction)).pattern)
+    values = [first, *(each for each in DECIMALS if foreseen.fullmatch(each))]
+    pairs = [(a, b) for a in values for b in [*values, ""] if (a, b) != (first, first)]
+    old, new = (Table(("id", "v"), tuple((str(n), pair[side]) for n, pair in enumerate(pairs))) for side in (0, 1))
+    for tolerance in (None, Tolerance(absolute=0.5)):
+        assert_agrees(Case(old, new, key=(0,), rules=(Rule(), Rule(type=ColumnType.NUMBER, tolerance=tolerance))))
 
 
 @st.composite

@@ -17,7 +17,7 @@ from diffing.errors import EngineError
 from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair, Plan
 from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
-from diffing.sql import Sql, old_cell
+from diffing.sql import Sql, is_wide
 
 Values = dict[int, tuple[str | None, int]]
 """Position of each number or date column to the sum of its changes, and how many differing cells don't read."""
@@ -108,36 +108,62 @@ def _columns(plan: Plan, tally: Tally, matched: int, values: Values) -> Iterator
 
 
 def _values(run: Run, rows_file: Path) -> Values:
-    values: Values = {}
     file = run.sql.bind(str(rows_file))
-    for pair, at in run.sql.rule_groups():
-        if pair.type is not ColumnType.TEXT:
+    values = _sums_of_decimals(run, file)
+    for pair, every in run.sql.rule_groups():
+        at = [i for i in every if i not in values]
+        if at and pair.type is not ColumnType.TEXT:
             for i, *sums, unreadable in run.execute(_value_query(run, pair, at, file)).fetchall():
                 values[i] = (exact_sum(*sums) if sums else None, int(unreadable or 0))
     return values
+
+
+def _sums_of_decimals(run: Run, file: str) -> Values:
+    """The same of columns that hold nothing but decimals of few digits."""
+    digits = {i: run.sql.digits[pair] for i, pair in enumerate(run.plan.columns) if pair in run.sql.digits}
+    types = {i: f"DECIMAL({each.width + 1},{each.after})" for i, each in digits.items() if each.is_narrow}
+    if not types:
+        return {}
+    items = (f"sum(CAST(c{i}_change AS {type_}))" for i, type_ in types.items())
+    found = run.execute(f"SELECT {', '.join(items)} FROM read_parquet({file})").fetchone() or ()
+    return {i: (exact_sum(total, None, None, None), 0) for i, total in zip(types, found, strict=True)}
 
 
 def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> str:
     """SQL for the columns `at`, which have one rule: position, parts of the sum of changes, unreadable cells."""
     number = pair.type is ColumnType.NUMBER
     sums = "".join(f", {item}" for item in sum_items(run.sql, "x", "d")) if number else ""
-    lists = {"i": map(str, at), "a": (old_cell(run.plan, i) for i in at), "b": (f"c{i}_new" for i in at)}
+    lists = {
+        "i": map(str, at),
+        "a": (f"c{i}_old" for i in at),
+        "b": (f"c{i}_new" for i in at),
+        "times": (_new_cell_counts(run, i) for i in at),
+    }
     if number:
         lists["x"] = (f"c{i}_change" for i in at)
     long = ", ".join(f"unnest([{', '.join(names)}]) AS {name}" for name, names in lists.items())
-    unreadable = unreadable_cells(run.sql, pair, "x IS NULL" if number else "TRUE")
+    unreadable = unreadable_cells(run.sql, pair, "x IS NULL" if number else "TRUE", "times")
     changed = " WHERE x IS NULL OR x <> '0'" if number else ""
     exact = f", {exact_plain_item('x')} AS d" if number else ""
     return f"SELECT i{sums}, {unreadable} FROM (SELECT *{exact} FROM (SELECT {long} FROM read_parquet({file})){changed}) GROUP BY i"
 
 
-def unreadable_cells(sql: Sql, pair: ColumnPair, only: str) -> str:
-    """SQL that counts the cells a and b of a column that don't read as its type."""
+def _new_cell_counts(run: Run, i: int) -> str:
+    """How many cells the new cell of a result's row stands for: it is stored once if the old one is the same text (see `sql.old_cell`)."""
+    return (
+        "1" if is_wide(run.plan) else f"CASE WHEN c{i}_old IS NULL AND substring(codes, {i + 1}, 1) = '{Cell.SAME_TEXT}' THEN 2 ELSE 1 END"
+    )
+
+
+def unreadable_cells(sql: Sql, pair: ColumnPair, only: str, times: str = "1") -> str:
+    """SQL that counts the cells a and b of a column that don't read as its type, each b so many times."""
     counts = []
-    for name, format_ in (("a", pair.old_format), ("b", pair.new_format)):
+    for name, format_, each in (("a", pair.old_format, "1"), ("b", pair.new_format, times)):
         cell = f"({sql.normal(name, pair)})"
         reads = sql.is_number(cell) if pair.type is ColumnType.NUMBER else f"{sql.instant(cell, format_)} IS NOT NULL"
-        counts.append(f"count(CASE WHEN {only} THEN CASE WHEN {cell} IS NOT NULL THEN CASE WHEN NOT ({reads}) THEN 1 END END END)")
+        counts.append(
+            f"coalesce(sum(CASE WHEN {only} THEN CASE WHEN {cell} IS NOT NULL THEN CASE WHEN NOT ({reads}) THEN {each} END END END), 0)"
+        )
     return " + ".join(counts)
 
 

@@ -19,6 +19,9 @@ from diffing.plan import ColumnPair, Plan
 from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
 from diffing.sql import Sql, is_wide
 
+AT_ONCE = 500
+"""So many columns are added up by one statement; the time of more grows with their square."""
+
 Values = dict[int, tuple[str | None, int]]
 """Position of each number or date column to the sum of its changes, and how many differing cells don't read."""
 
@@ -111,9 +114,9 @@ def _values(run: Run, rows_file: Path) -> Values:
     file = run.sql.bind(str(rows_file))
     values = _sums_of_decimals(run, file)
     for pair, every in run.sql.rule_groups():
-        at = [i for i in every if i not in values]
-        if at and pair.type is not ColumnType.TEXT:
-            for i, *sums, unreadable in run.execute(_value_query(run, pair, at, file)).fetchall():
+        wanted = [i for i in every if i not in values and pair.type is not ColumnType.TEXT]
+        for first in range(0, len(wanted), AT_ONCE):
+            for i, *sums, unreadable in run.execute(_value_query(run, pair, wanted[first : first + AT_ONCE], file)).fetchall():
                 values[i] = (exact_sum(*sums) if sums else None, int(unreadable or 0))
     return values
 

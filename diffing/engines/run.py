@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -84,9 +84,19 @@ class Run:
 
     def execute(self, statement: str) -> duckdb.DuckDBPyConnection:
         """Run a statement with those of the bound values that it names."""
-        named = set(re.findall(r"\$(\w+)", re.sub(r"'(?:[^']|'')*'", "", statement)))
         self.clock.watch.check()
-        return self.con.execute(statement, {name: self.sql.params[name] for name in named})
+        return self.con.execute(statement, self._named(statement))
+
+    def batches(self, query: str, rows: int) -> pa.RecordBatchReader:
+        """What a query answers, so many rows at a time, in order."""
+        self.clock.watch.check()
+        found: Any = self.con.sql(query, params=self._named(query))
+        reader: pa.RecordBatchReader = found.to_arrow_reader(rows)
+        return reader
+
+    def _named(self, statement: str) -> dict[str, Any]:
+        named = set(re.findall(r"\$(\w+)", re.sub(r"'(?:[^']|'')*'", "", statement)))
+        return {name: self.sql.params[name] for name in named}
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """Add rows to a table."""

@@ -77,7 +77,15 @@ def csv_diff(old: str, new: str, key: str) -> None:
         print(len(compare(load_csv(a, key=key), load_csv(b, key=key))["changed"]))
 
 
-WAYS = {each.__name__: each for each in (read, join, merge, datacompy, diffly, csv_diff)}
+def duckdiff(old: str, new: str, key: str) -> None:
+    """It counts, and writes no rows."""
+    from duckdiff.cli import main
+
+    sys.argv = ["duckdiff", "compare", f"old={old}", f"new={new}", "--key", key]
+    main()
+
+
+WAYS = {each.__name__: each for each in (read, join, merge, datacompy, diffly, csv_diff, duckdiff)}
 
 if __name__ == "__main__":
     WAYS[sys.argv[1]](*sys.argv[2:])

@@ -29,7 +29,12 @@ KEYS = {
     "c_revenue": "cohort,cohort_id,month_nth,segment_field,segment_value_id,stat",
 }
 PEERS = HERE / "data" / "peers"
-PIP_PEERS = {"datacompy": ["datacompy==1.1.0", "polars"], "diffly": ["diffly==1.6.0"], "csv_diff": ["csv-diff==1.2"]}
+PIP_PEERS = {
+    "datacompy": ["datacompy==1.1.0", "polars"],
+    "diffly": ["diffly==1.6.0"],
+    "csv_diff": ["csv-diff==1.2"],
+    "duckdiff": ["duckdiff==0.2.0"],
+}
 SLOW_PEERS = {"csv_diff": 1_000_000}
 """The most rows they are given."""
 WRITTEN = ("float noise", "50% changed", "all changed", "all added")

@@ -51,6 +51,8 @@ SWEEP_EVERY = 600.0
 """Seconds between looks at ages and limits."""
 CONVERTED_KEPT = 3_600.0
 """Seconds that converted copies of a metric's files are kept when nothing runs."""
+LATER, LAST = 5, 10
+"""The niceness of threads that compare, and of those that add up totals: whoever looks at a page or asks for a status goes first."""
 PREPARING, MAKING_DEMO = "opening the files", "making the demo data"
 STAGES = {
     MAKING_DEMO: (0.0, 0.0),
@@ -615,6 +617,7 @@ class Jobs:
     # --- running -----------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        _yield_to_others(LATER)
         while (run := self._next_run()) is not None:
             try:
                 self._answer_run(run)
@@ -719,7 +722,7 @@ class Jobs:
 
     def _work_on_extras(self) -> None:
         """One at a time, and none while comparisons wait; between them, sweep."""
-        _yield_to_others()
+        _yield_to_others(LAST)
         while not self._closed:
             id_, uploads = self._next_extra()
             try:
@@ -823,7 +826,7 @@ def _interrupted(job: Job) -> Job:
     return replace(job, state=JobState.INTERRUPTED, message="The server stopped before this was done.", hint="Run it again.")
 
 
-def _yield_to_others() -> None:
-    """Let this thread, and the engine's threads that it starts, run when no other wants to."""
+def _yield_to_others(niceness: int) -> None:
+    """Let others go before this thread and the engine's threads that it starts, as far as the system knows of such things."""
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -613,3 +613,17 @@ def test_choices_of_a_job_are_there_to_start_from(server: Server) -> None:
 def _clean(tmp_path: Path) -> Iterator[None]:
     yield
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_whoever_asks_goes_before_what_computes(folder):
+    class Told(DuckDBEngine):
+        niceness: int | None = None
+
+        def run(self, plan: Plan, folder: Path, watch: Watch | None = None) -> Result:
+            self.niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            return super().run(plan, folder, watch)
+
+    server = Server(folder, engine := Told(threads=1, memory_limit="500MB"))
+    server.done(server.jobs.submit_metric("prices"))
+    server.close()
+    assert engine.niceness is not None and engine.niceness > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())

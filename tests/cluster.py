@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.on_spark import java_options
+
 PATIENCE = 120.0
 """Seconds in which a process must be ready."""
 
@@ -76,7 +78,13 @@ def running(command: list[str], folder: Path, name: str) -> Iterator[subprocess.
 
 
 def surroundings(folder: Path) -> dict[str, str]:
-    return {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "TMPDIR": str(folder), "SPARK_LOCAL_DIRS": str(folder / "local")}
+    return {
+        **os.environ,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "TMPDIR": str(folder),
+        "SPARK_LOCAL_DIRS": str(folder / "local"),
+        "JDK_JAVA_OPTIONS": java_options(),
+    }
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

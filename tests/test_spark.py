@@ -6,6 +6,7 @@ import math
 import random
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -34,6 +35,7 @@ from diffing.views import By, Filter, Order
 from tests import test_properties as properties
 from tests.on_spark import spark_engine
 from tests.stacks import drawn, stacks
+from tests.tables import Case
 from tests.test_planted_faults import EVIDENCE
 
 LAWS = {
@@ -55,13 +57,14 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> SparkEngine:
     return chosen
 
 
-def both(plan: Plan, home: Path, engine: SparkEngine) -> tuple[Result, Result]:
-    """The results of both engines, with totals."""
+def both(plan: Plan, home: Path, engine: SparkEngine, *, totals: bool = True) -> tuple[Result, Result]:
+    """The results of both engines."""
     found = []
     for each in (DuckDBEngine(threads=2), engine):
         folder = home / each.name
         folder.mkdir()
-        found.append(each.add_totals(each.run(plan, folder)))
+        result = each.run(plan, folder)
+        found.append(each.add_totals(result) if totals else result)
     return found[0], found[1]
 
 
@@ -103,11 +106,42 @@ def test_the_engine_agrees_with_the_judge_on_crowded_keys(many, engine, monkeypa
 
 def test_both_engines_say_the_same_about_the_evidence_of_faults(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(spark, "SMALL", 0)  # questions are compiled, as for large files
-    for n, case in enumerate(EVIDENCE):
+    for n, case in enumerate(above_each_other(EVIDENCE)):  # it takes seconds to compile them
         home = tmp_path / str(n)
         home.mkdir()
-        found = both(case.plan(case.old.write(home / "old.csv"), case.new.write(home / "new.csv")), home, engine)
+        found = both(case.plan(case.old.write(home / "old.csv"), case.new.write(home / "new.csv")), home, engine, totals=n == 0)
         assert said(found[0]) == said(found[1])
+
+
+def above_each_other(cases: list[Case]) -> Iterator[Case]:
+    """The cases with those of the same columns and rules as one, with their numbers as a part of the key."""
+    alike: dict[str, list[Case]] = {}
+    for case in cases:
+        alike.setdefault(repr((case.old.header, case.new.header, case.rules, case.nulls)), []).append(case)
+    for first, *more in alike.values():
+        if more:
+            old, new = (
+                replace(
+                    getattr(first, side),
+                    header=(*getattr(first, side).header, "#"),
+                    rows=tuple((*row, str(n)) for n, case in enumerate((first, *more)) for row in getattr(case, side).rows),
+                )
+                for side in ("old", "new")
+            )
+            first = replace(first, old=old, new=new, key=(*first.key, len(first.old.header)))
+        yield first
+
+
+def test_a_small_comparison_leaves_no_settings_to_a_large_one(engine, monkeypatch, tmp_path):
+    def settings_of(small: int) -> list[str]:
+        monkeypatch.setattr(spark, "SMALL", small)
+        (tmp_path / "old.csv").write_text("id\n1\n")
+        plan = make_plan(*[open_source(tmp_path / "old.csv", workdir=tmp_path)] * 2, Choices(key=("id",)))
+        with session(engine.master, {**spark._sized(plan), **engine.settings}) as opened:
+            return [opened.conf.get(f"spark.sql.codegen.{name}") for name in ("wholeStage", "factoryMode")]
+
+    assert settings_of(64 << 20) == ["false", "NO_CODEGEN"]
+    assert settings_of(0) == ["true", "FALLBACK"]
 
 
 # --- texts that engines write differently ----------------------------------------------------------

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from diffing.demo import write_demo
 from tests.cluster import Cluster, cluster, kill, surroundings
@@ -16,7 +13,7 @@ from tests.on_spark import need_spark
 ROOT = Path(__file__).parent.parent
 SETTINGS = "spark.driver.memory=768m spark.executor.memory=512m"
 
-WATCHED = """
+DRIVER = """
 import sys
 from pathlib import Path
 from diffing.engines import Watch
@@ -30,80 +27,58 @@ folder, master, settings = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 metric = load_metrics(folder / "metrics.toml")["revenue"]
 old, new = open_pair(metric.old, metric.new, workdir=folder)
 plan = prepare(old, new, metric.choices, workdir=folder).plan
-told = set()
+engine = SparkEngine(master, spark_settings(settings))
 
-def tell(stage, share):
-    if stage not in told:
-        told.add(stage)
-        print(stage, flush=True)
-        sys.stdin.readline()
+for name in ("whole", "broken"):
+    told = set()
 
-(folder / "result").mkdir()
-result = SparkEngine(master, spark_settings(settings)).run(plan, folder / "result", Watch(report=tell))
-write_csv(result, folder / "watched.csv")
+    def tell(stage, share):
+        if stage not in told:
+            told.add(stage)
+            print(name, stage, flush=True)
+            sys.stdin.readline()
+
+    (folder / name).mkdir()
+    write_csv(engine.run(plan, folder / name, Watch(report=tell)), folder / f"{name}.csv")
 """
-"""Compares, and waits at the beginning of each stage until it is told to go on."""
+"""Compares twice, and waits at the beginning of each stage until it is told to go on."""
 
 
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def test_a_cluster_says_the_same_also_through_spark_connect_and_when_a_worker_is_killed(tmp_path):
+    """One test, as its processes take longer to start than to compare."""
     need_spark()
-    with cluster(tmp_path_factory.mktemp("cluster")) as found:
-        yield found
+    write_demo(tmp_path / "data" / "demo", revenue_rows=30_000, c_revenue_rows=100)
+    (tmp_path / "metrics.toml").write_bytes((ROOT / "metrics.toml").read_bytes())
+    embedded = on_the_command_line(tmp_path, "--engine", "duckdb")
+    assert embedded.count(b"\n") > 100
+    with cluster(tmp_path, workers=2) as spark:
+        with spark.connect_server() as address:
+            assert on_the_command_line(tmp_path, "--spark", address) == embedded
+        kill_a_worker_in_the_second_of_two_comparisons(spark)
+    for name in ("whole", "broken"):
+        assert (tmp_path / f"{name}.csv").read_bytes() == embedded, name
 
 
-@pytest.fixture(scope="module")
-def embedded(spark: Cluster) -> bytes:
-    """What the embedded engine says about the revenue metric."""
-    write_demo(spark.folder / "data" / "demo", revenue_rows=30_000, c_revenue_rows=100)
-    (spark.folder / "metrics.toml").write_bytes((ROOT / "metrics.toml").read_bytes())
-    return compared(spark, "--engine", "duckdb")
-
-
-def compared(spark: Cluster, *options: str) -> bytes:
-    """The revenue metric on the command line: the differing rows."""
-    output = spark.folder / "diff.csv"
+def on_the_command_line(folder: Path, *options: str) -> bytes:
+    """The revenue metric: the differing rows."""
+    command = [sys.executable, "-m", "diffing", "metric", "revenue", "--metrics", str(folder / "metrics.toml")]
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "diffing",
-            "metric",
-            "revenue",
-            "--metrics",
-            str(spark.folder / "metrics.toml"),
-            "-o",
-            str(output),
-            *options,
-        ],
-        env=surroundings(spark.folder) | {"DIFFING_SPARK_SETTINGS": SETTINGS},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+        [*command, "-o", str(folder / "diff.csv"), *options], env=surroundings(folder), cwd=ROOT, capture_output=True, text=True
     )
     assert (ran.returncode, ran.stderr) == (1, "")
-    return output.read_bytes()
+    return (folder / "diff.csv").read_bytes()
 
 
-def test_a_cluster_says_the_same_as_the_embedded_engine(spark, embedded):
-    assert compared(spark, "--spark", spark.master) == embedded
-
-
-def test_a_spark_connect_server_says_the_same(spark, embedded):
-    with spark.connect_server() as address:
-        assert compared(spark, "--spark", address) == embedded
-
-
-def test_a_worker_that_is_killed_in_the_middle_does_not_change_the_answer(spark, embedded):
-    command = [sys.executable, "-c", WATCHED, str(spark.folder), spark.master, SETTINGS]
+def kill_a_worker_in_the_second_of_two_comparisons(spark: Cluster) -> None:
+    command = [sys.executable, "-c", DRIVER, str(spark.folder), spark.master, SETTINGS]
     run = subprocess.Popen(command, env=surroundings(spark.folder), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert run.stdin and run.stdout
-    stages = []
+    told = []
     for stage in run.stdout:
-        stages.append(stage.strip())
-        if stages[-1] == "matching rows":
+        told.append(stage.strip())
+        if told[-1] == "broken matching rows":
             kill(spark.workers[0])
         run.stdin.write("go on\n")
         run.stdin.flush()
-    assert run.wait() == 0 and stages[-1] == "counting"
-    assert (spark.folder / "watched.csv").read_bytes() == embedded
+    assert run.wait() == 0
+    assert "whole counting" in told and "broken counting" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,12 @@ def test_an_address_that_is_none_is_refused(folder):
 
 def test_settings_that_are_none_are_refused(folder):
     assert "“memory=8g” is no setting of Spark" in complaint(folder, DIFFING_SPARK_SETTINGS="memory=8g")
+
+
+def test_what_java_complains_of_is_told(folder):
+    need_spark()
+    said = complaint(folder, DIFFING_SPARK_SETTINGS="spark.driver.memory=99999999g")
+    assert re.search("Java could not start Spark: .*heap", said) and "DIFFING_SPARK_SETTINGS" in said
 
 
 def test_without_java_it_is_said_how_to_have_it(folder):

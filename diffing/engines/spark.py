@@ -150,10 +150,13 @@ def _emptied(work: Path) -> Iterator[Path]:
 
 
 def _sized(plan: Plan) -> dict[str, str]:
-    """Settings that suit the size of the files."""
+    """Settings that suit the size of the files, all of them each time: sessions begin with those of the first one."""
     size = plan.old.size + plan.new.size
-    settings = {"spark.sql.shuffle.partitions": str(min(max(size // TASK, TASKS[0]), TASKS[1]))}
-    return settings | ({"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"} if size < SMALL else {})
+    return {
+        "spark.sql.shuffle.partitions": str(min(max(size // TASK, TASKS[0]), TASKS[1])),
+        "spark.sql.codegen.wholeStage": str(size >= SMALL).lower(),
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN" if size < SMALL else "FALLBACK",
+    }
 
 
 def _checked(plan: Plan, work: Path, clock: Clock) -> dict[str, tuple[Side, Lines | None]]:

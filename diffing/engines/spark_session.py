@@ -33,6 +33,7 @@ EVERY = 0.2
 """Seconds between looks at how far a job is, and whether it shall stop."""
 HOW_TO_HAVE = "Install it with: pip install -r requirements-spark.txt"
 JAVA_HINT = "Install a Java runtime (Debian: apt-get install default-jre-headless), or set JAVA_HOME to one."
+SETTINGS_HINT = "Check Spark's settings (DIFFING_SPARK_SETTINGS), above all for memory and Java, and the free memory of this machine."
 _LOCK = threading.Lock()
 _RUNNING: dict[str, Any] = {}
 """The session from which those of comparisons are made."""
@@ -141,6 +142,7 @@ def _is_alive(session: Any) -> bool:
 
 def _start(master: str, settings: dict[str, str]) -> SparkSession:
     from pyspark import SparkConf, SparkContext
+    from pyspark.errors import PySparkRuntimeError
     from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
@@ -157,9 +159,22 @@ def _start(master: str, settings: dict[str, str]) -> SparkSession:
     conf = SparkConf(loadDefaults=False).setAll(list({**usual, **settings, **SETTINGS, java: own}.items()))
     with in_words(master), tempfile.TemporaryFile() as said:  # Java greets people on standard error
         if SparkContext._gateway is None:
-            SparkContext._ensure_initialized(gateway=launch_gateway(conf, {"stdout": said, "stderr": said}))
+            try:
+                gateway = launch_gateway(conf, {"stdout": said, "stderr": said})
+            except PySparkRuntimeError as error:
+                said.seek(0)
+                raise EngineError(
+                    f"Java could not start Spark: {_first_line(said.read().decode(errors='replace'))}", SETTINGS_HINT
+                ) from error
+            SparkContext._ensure_initialized(gateway=gateway)
         started: SparkSession = SparkSession.builder.config(conf=conf).getOrCreate()
         return started
+
+
+def _first_line(said: str) -> str:
+    """What Java complains of first."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(("NOTE:", "WARNING:", "Error occurred"))]
+    return _sentence(lines[0] if lines else "it ended without a word")
 
 
 def _quarter() -> str:
@@ -307,5 +322,9 @@ def _in_words(said: str, master: str | None) -> EngineError:
 def _reason(said: str) -> str:
     """The innermost cause that an error names, without names of classes and paths."""
     causes = re.findall(r"^(?:Caused by: |: )[\w.$]+(?:Exception|Error)?: (.+)$", said, re.MULTILINE) or said.strip().splitlines()[:1]
-    told = re.sub(r"(/[^\s\"']+)+", "…", causes[-1][:300]) if causes else "no reason given"
+    return _sentence(causes[-1][:300] if causes else "no reason given")
+
+
+def _sentence(said: str) -> str:
+    told = re.sub(r"(/[^\s\"']+)+", "…", said)
     return told if told.endswith((".", "…")) else f"{told}."

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from diffing.digits import Digits
 from diffing.engines import Watch
@@ -260,6 +259,8 @@ def _write(run: Run, rows: str, file: Path) -> None:
     if len(run.plan.pairs) <= WIDE:
         run.execute(f"COPY ({rows}) TO {run.sql.bind(str(file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})")
         return
+    import pyarrow.parquet as pq  # takes a while
+
     group = max(min(ROW_GROUP, CELLS_OF_A_GROUP // len(run.plan.pairs)), 1)
     reader = run.batches(rows, group)
     with pq.ParquetWriter(file, reader.schema, compression="zstd") as writer:

@@ -15,11 +15,15 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from diffing import options as given
+from diffing.aside import aside
+from diffing.dialects import DialectChoice
 from diffing.errors import DiffError, PlanError
+from diffing.plan import Choices, EngineName
 
 if TYPE_CHECKING:
     from diffing.engines import Engine, Watch
@@ -114,18 +118,23 @@ def _complain(message: str, hint: str) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    with _workdir() as folder:
-        engine = _engine(options)
-        return _run(options, engine, _prepared(options, engine, folder), folder)
+    dialects = [given.dialect_choice(options, side) for side in ("old", "new")]
+    return _compare_both(options, (options.old, options.new), dialects, given.choices(options), keyless=options.no_key)
 
 
-def _prepared(options: argparse.Namespace, engine: Engine, folder: Path) -> Prepared:
+def _compare_both(
+    options: argparse.Namespace, places: Sequence[Path | str], dialects: Sequence[DialectChoice], choices: Choices, *, keyless: bool
+) -> int:
+    """Compare what is at two places; describing them takes as long as loading the engine, so both are done at once."""
     from diffing.preparing import Cluster, open_pair, prepare
 
-    cluster = engine if isinstance(engine, Cluster) else None
-    old, new = (given.dialect_choice(options, side) for side in ("old", "new"))
-    sources = open_pair(options.old, options.new, workdir=folder, old_choice=old, new_choice=new, cluster=cluster)
-    return prepare(*sources, given.choices(options), workdir=folder, keyless=options.no_key, cluster=cluster)
+    with _workdir() as folder:
+        describe = partial(open_pair, *places, workdir=folder, old_choice=dialects[0], new_choice=dialects[1])
+        described = aside(describe) if _engine_name(options) is EngineName.DUCKDB else None
+        engine = _engine(options)
+        cluster = engine if isinstance(engine, Cluster) else None
+        old, new = described() if described else describe(cluster=cluster)
+        return _run(options, engine, prepare(old, new, choices, workdir=folder, keyless=keyless, cluster=cluster), folder)
 
 
 def _metric(options: argparse.Namespace) -> int:
@@ -140,9 +149,9 @@ def _metric(options: argparse.Namespace) -> int:
         _make_demo(metric)
     metric.check_files()
     options.engine = options.engine or metric.engine
-    with _workdir() as folder:
-        engine = _engine(options)
-        return _run(options, engine, _prepared_metric(metric, engine, folder), folder)
+    dialects = [DialectChoice(**each) for each in (metric.old_dialect, metric.new_dialect)]
+    places = [metric.place(side) for side in ("old", "new")]
+    return _compare_both(options, places, dialects, metric.choices, keyless=not metric.choices.key)
 
 
 def _make_demo(metric: Metric) -> None:
@@ -152,16 +161,6 @@ def _make_demo(metric: Metric) -> None:
     if metric.old.name in FILES and metric.new.name in FILES:
         print("Making the demo data (once, a few seconds) …", file=sys.stderr)
         ensure_demo(metric.old.parent)
-
-
-def _prepared_metric(metric: Metric, engine: Engine, folder: Path) -> Prepared:
-    from diffing.dialects import DialectChoice
-    from diffing.preparing import Cluster, open_pair, prepare
-
-    cluster = engine if isinstance(engine, Cluster) else None
-    old, new = (DialectChoice(**each) for each in (metric.old_dialect, metric.new_dialect))
-    sources = open_pair(metric.place("old"), metric.place("new"), workdir=folder, old_choice=old, new_choice=new, cluster=cluster)
-    return prepare(*sources, metric.choices, workdir=folder, keyless=not metric.choices.key, cluster=cluster)
 
 
 def _run(options: argparse.Namespace, engine: Engine, prepared: Prepared, folder: Path) -> int:
@@ -184,16 +183,21 @@ def _run(options: argparse.Namespace, engine: Engine, prepared: Prepared, folder
 
 def _engine(options: argparse.Namespace) -> Engine:
     """The engine that is asked for, by an option, by the metric, or by the environment as for the app."""
-    from diffing.engines.choosing import Engines, engine_name, spark_settings
+    from diffing.engines.choosing import Engines, spark_settings
     from diffing.engines.duckdb import DuckDBEngine
 
-    name = options.engine or ("spark" if options.spark else os.environ.get("DIFFING_ENGINE") or "duckdb")
     engines = Engines(
         lambda: DuckDBEngine(memory_limit=options.memory_limit, threads=options.threads),
         master=options.spark or os.environ.get("DIFFING_SPARK"),
         settings=spark_settings(os.environ.get("DIFFING_SPARK_SETTINGS", "")),
     )
-    return engines.get(engine_name(name))
+    return engines.get(_engine_name(options))
+
+
+def _engine_name(options: argparse.Namespace) -> EngineName:
+    from diffing.engines.choosing import engine_name
+
+    return engine_name(options.engine or ("spark" if options.spark else os.environ.get("DIFFING_ENGINE") or "duckdb"))
 
 
 def _refuse_output(path: Path, prepared: Prepared) -> None:

@@ -236,32 +236,51 @@ class Sql:
         )
 
     def _decimal_code(self, a: str, b: str, pair: ColumnPair) -> str:
-        """The same where decimals are expected."""
-        digits = self.digits[pair]
-        x, y = (f"TRY_CAST({each} AS {digits.type})" for each in (a, b))
-        may_be_near = self.plan.key and (pair.tolerance is not None or digits.after)
-        near = f" WHEN {self._near_decimals(a, b, pair)} THEN {_code(Cell.TOLERANCE)}" if may_be_near else ""
+        """The same where decimals are expected. What `doubles` works out decides nearly always; equal numbers are equal doubles."""
+        x, y = (f"TRY_CAST({each} AS {self.digits[pair].type})" for each in (a, b))
+        same, near = f"{x} = {y}", ""
+        if self._may_be_near(pair):
+            doubles = self._double_names(pair)
+            same = f"{' = '.join(doubles)} AND {same}"
+            near = f" WHEN {self._near_decimals(a, b, pair, doubles)} THEN {_code(Cell.TOLERANCE)}"
         foreseen = f"{self._is_foreseen(a, pair)} AND {self._is_foreseen(b, pair)}"
-        return f"CASE WHEN NOT ({foreseen}) THEN '{UNFORESEEN}' WHEN {x} = {y} THEN {_code(Cell.NUMBER)}{near} END"
+        return f"CASE WHEN NOT ({foreseen}) THEN '{UNFORESEEN}' WHEN {same} THEN {_code(Cell.NUMBER)}{near} END"
+
+    def _may_be_near(self, pair: ColumnPair) -> bool:
+        """Whether a tolerance can hold in a column of decimals: not by default if they are whole."""
+        return bool(self.plan.key) and (pair.tolerance is not None or self.digits[pair].after > 0)
+
+    def _double_names(self, pair: ColumnPair) -> tuple[str, str]:
+        i = self.plan.pairs.index(pair)
+        return f"x{i}", f"y{i}"
+
+    def doubles(self) -> Iterator[str]:
+        """Items that `codes` needs of a joined row besides: cells of decimal columns as doubles, where they differ."""
+        for pair in filter(self._may_be_near, self.digits):
+            i = self.plan.pairs.index(pair)
+            for cell, name in zip((f"a{i}", f"b{i}"), self._double_names(pair), strict=True):
+                yield f"CASE WHEN a{i} IS DISTINCT FROM b{i} THEN {_as_double(f'({self.normal(cell, pair)})')} END AS {name}"
 
     def _is_foreseen(self, cell: str, pair: ColumnPair) -> str:
         return f"({cell} IS NULL OR {self.spelling.matches(cell, _quoted(self.digits[pair].pattern))})"
 
-    def _near_decimals(self, a: str, b: str, pair: ColumnPair) -> str:
-        """Whether two numbers that fit a DECIMAL are within tolerance.
+    def _near_decimals(self, a: str, b: str, pair: ColumnPair, doubles: tuple[str, str] | None = None) -> str:
+        """Whether two numbers that fit a DECIMAL are within tolerance; `doubles` are theirs, if they are there.
 
         They must be so in doubles, as `math.isclose` has it, and in exact decimals too: doubles
         can't tell 9007199254740993 from its neighbour.
         """
-        x, y = _as_double(a), _as_double(b)
-        exact = f"abs({self.spelling.minus(f'TRY_CAST({a} AS {DECIMAL})', f'TRY_CAST({b} AS {DECIMAL})')})"
+        x, y = doubles or (_as_double(a), _as_double(b))
         bound = _bound(x, y, pair)
-        near = f"abs({x} - {y}) <= {bound}"
-        exactly = f"coalesce(CAST({exact} AS DOUBLE), 0) <= {bound}"
+        apart = f"abs({x} - {y})"
+        surely = f"{apart} + 2e-15 * greatest(abs({x}), abs({y})) <= {bound}"  # what rounding could add is a quarter of that
+        exact = f"abs({self.spelling.minus(f'TRY_CAST({a} AS {DECIMAL})', f'TRY_CAST({b} AS {DECIMAL})')})"
+        near = f"{apart} <= {bound} AND ({surely} OR coalesce(CAST({exact} AS DOUBLE), 0) <= {bound})"
         if pair.tolerance is not None:
-            return f"{near} AND {exactly}"
+            return near
         fraction = _quoted(r"\.[0-9]*[1-9]")
-        return f"{near} AND ({self.spelling.contains(a, fraction)} OR {self.spelling.contains(b, fraction)}) AND {exactly}"
+        has_fraction = f"{x} <> floor({x}) OR {self.spelling.contains(a, fraction)} OR {self.spelling.contains(b, fraction)}"
+        return f"{near} AND ({has_fraction})"
 
     def _near_doubles(self, a: str, b: str, pair: ColumnPair) -> str:
         """The same for other numbers, in doubles; where their rounding could decide, not near."""
@@ -453,7 +472,8 @@ class Sql:
             f"SELECT o.slot IS NOT NULL AS in_old, n.slot IS NOT NULL AS in_new{cells}{forms}"
             f" FROM old_left AS o FULL JOIN new_left AS n ON {self.same_key('o', 'n')} AND o.slot = n.slot"
         )
-        coded = f"SELECT *, CASE WHEN in_old AND in_new THEN {self.codes()} END AS codes FROM ({joined})"
+        read = f"SELECT {', '.join(['*', *self.doubles()])} FROM ({joined})"
+        coded = f"SELECT *, CASE WHEN in_old AND in_new THEN {self.codes()} END AS codes FROM ({read})"
         fate = (
             f"CASE WHEN NOT in_new THEN '{Change.REMOVED}' WHEN NOT in_old THEN '{Change.ADDED}'"
             f" WHEN contains(codes, '{Cell.DIFFERS}') THEN '{Change.CHANGED}' ELSE '{Change.UNCHANGED}' END"

@@ -137,7 +137,7 @@ def _null_is_zero(code: Callable[..., str]) -> Callable[..., str]:
 
 
 def _with_fraction(near: Callable[..., str]) -> Callable[..., str]:
-    return lambda self, a, b, pair: f"{a} LIKE '%.%' AND {near(self, a, b, pair)}"
+    return lambda self, a, b, pair, *doubles: f"{a} LIKE '%.%' AND {near(self, a, b, pair, *doubles)}"
 
 
 def _lower_keys(same_key: Callable[..., str]) -> Callable[..., str]:

@@ -292,7 +292,7 @@ def _expected(run: Run) -> Iterator[tuple[ColumnPair, Digits]]:
         )
     for pair, *both in zip(measures, *found, strict=True):
         fits, before, after = zip(*both, strict=True)
-        if all(fits):
+        if 0 not in fits:
             yield pair, Digits.of(*(max(each or 0 for each in some) for some in (before, after)))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -27,12 +28,9 @@ ROWS = 1 << 20
 BYTES_A_BUCKET = 256
 BUCKETS = 1 << 12, 1 << 22
 """The fewest and the most."""
-INLINE = 12
-"""Bytes that an Arrow view holds in place, beside their number."""
 HALF = np.uint64(32)
-FIRST_FOUR = np.array([(1 << 8 * min(n, 4)) - 1 for n in range(INLINE + 2)], np.uint64)
-OTHER_EIGHT = np.array([(1 << 8 * max(n - 4, 0)) - 1 for n in range(INLINE + 1)] + [0], np.uint64)
-"""Masks for so many bytes."""
+ODD = np.uint64(0x9E3779B97F4A7C15)
+"""What mixes the bits of one hash before the next is added."""
 
 Hashed = npt.NDArray[np.uint64]
 Runs = tuple[tuple[int, int], ...]
@@ -101,22 +99,18 @@ class Hashes:
         self.waiting, self.waiting_bytes = [], 0
 
     def _hashes(self) -> Hashed:
-        names = [f"r{i}" for i in range(len(self.runs or (0,)))]
-        batches = [pa.RecordBatch.from_arrays(self._texts(block, ends), names=names) for block, ends in self.waiting]
-        self.con.register("records", pa.Table.from_batches(batches))
-        found: Hashed = self.con.execute(f"SELECT hash({', '.join(names)}) AS h FROM records").fetchnumpy()["h"]
-        self.con.unregister("records")
-        return found
-
-    def _texts(self, block: bytes, ends: Positions) -> list[pa.Array]:
-        """What is hashed of each record: one array for each run."""
         if self.runs is None:
-            return [_binary(block, ends)]
-        bounds = cell_bounds(block, self.marks)
-        if self.crlf:
-            bounds[:, -1] -= 1
-        padded = block + bytes(INLINE)
-        return [_views(padded, bounds[:, first] + 1, bounds[:, last + 1]) for first, last in self.runs]
+            return self._hashes_of([_binary(block, ends) for block, ends in self.waiting])
+        cuts = sorted({cut for first, last in self.runs for cut in (first, last + 1)} | {0, self.marks.columns})
+        found = self._hashes_of([_pieces(block, cell_bounds(block, self.marks), cuts, self.marks, self.crlf) for block, _ in self.waiting])
+        pieces = found.reshape(-1, len(cuts) - 1 + self.crlf)
+        return _together([pieces[:, cuts.index(first)] for first, _ in self.runs])
+
+    def _hashes_of(self, texts: Sequence[pa.Array]) -> Hashed:
+        self.con.register("texts", pa.Table.from_batches([pa.RecordBatch.from_arrays([each], names=["t"]) for each in texts]))
+        found: Hashed = self.con.execute("SELECT hash(t) AS h FROM texts").fetchnumpy()["h"]
+        self.con.unregister("texts")
+        return found
 
     def buckets(self, hashes: Hashed) -> Positions:
         """The bucket of each hash."""
@@ -144,27 +138,37 @@ def runs_of(pairs: Sequence[tuple[int, int]]) -> tuple[Runs, Runs]:
     return old_runs, new_runs
 
 
-def _views(padded: bytes, starts: Positions, ends: Positions) -> pa.Array:
-    """Pieces of a block as Arrow's views: those of up to INLINE bytes in place, others by where they are."""
-    data = np.frombuffer(padded, np.uint8)
-    words = np.lib.stride_tricks.as_strided(data[:8].view(np.uint64), (len(data) - 7,), (1,))  # eight bytes from each place on
-    lengths = ends - starts
-    short = np.minimum(lengths, INLINE + 1)
-    first = words[starts]
-    views = np.empty((len(starts), 2), np.uint64)
-    views[:, 0] = lengths.view(np.uint64) | ((first & FIRST_FOUR.take(short)) << HALF)
-    rest = words[starts + 4] & OTHER_EIGHT.take(short)
-    long = np.flatnonzero(lengths > INLINE)
-    rest[long] = starts[long].view(np.uint64) << HALF
-    views[:, 1] = rest
-    return pa.Array.from_buffers(pa.binary_view(), len(starts), [None, pa.py_buffer(views), pa.py_buffer(padded)])
+def _pieces(block: bytes, bounds: Positions, cuts: Sequence[int], marks: Marks, crlf: bool) -> pa.Array:
+    """The records of a block cut before these columns. Each piece ends with a delimiter, also that of a record's last cells.
+
+    With CR LF, LF is a piece of its own.
+    """
+    spelled = np.frombuffer(block, np.uint8).copy()
+    spelled[bounds[:, -1] - crlf] = marks.delimiter
+    ends = np.empty((len(bounds), len(cuts) - 1 + crlf), np.int32)
+    for n, cut in enumerate(cuts[1:]):
+        ends[:, n] = bounds[:, cut] + 1
+    if crlf:
+        ends[:, -1] = ends[:, -2]
+        ends[:, -2] -= 1
+    return _binary(spelled.tobytes(), ends.ravel())
+
+
+def _together(hashes: Sequence[Hashed]) -> Hashed:
+    """One hash of several, in their order."""
+    found = hashes[0].copy()
+    for each in hashes[1:]:
+        found ^= found >> HALF
+        found *= ODD
+        found += each
+    return found
 
 
 def _lengths_of(file: Path) -> Path:
     return file.with_suffix(".lengths")
 
 
-def _binary(data: bytes, ends: Positions) -> pa.Array:
+def _binary(data: bytes, ends: npt.NDArray[np.integer[Any]]) -> pa.Array:
     offsets = np.zeros(len(ends) + 1, np.int32)
     offsets[1:] = ends
     return pa.BinaryArray.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -1,4 +1,4 @@
-"""python -m benchmarks.run [ROWS …] [--peers] [--runs N]: how long comparisons take, as ratios to only reading the files.
+"""python -m benchmarks.run [ROWS …] [--peers] [--kinds KIND …] [--runs N]: how long comparisons take, as ratios to only reading the files.
 
 R is DuckDB reading both files as text and hashing every row, and nothing else. All commands are
 whole processes; each line's figures come from the same minutes.
@@ -54,10 +54,10 @@ def reading(old: Path, new: Path) -> list[str]:
     return ["-X", "utf8", *other("read", old, new)]
 
 
-def kinds(rows: int, runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
-    """Every kind of edit of the orders."""
+def kinds(rows: int, runs: int, wanted: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Measured]]]:
+    """Kinds of edits of the orders."""
     with tempfile.TemporaryDirectory() as folder:
-        for kind in NEW:
+        for kind in wanted:
             old, new = orders(rows, kind)
             out = ("-o", f"{folder}/diff.csv") if kind in WRITTEN else ()
             commands = {"reading (R)": reading(old, new), "this tool": this_tool(old, new, "--key", "id", *out, *MORE.get(kind, ()))}
@@ -121,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", type=int, default=[1_000_000])
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--kinds", nargs="+", choices=NEW, default=list(NEW), help="and nothing else")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     print(f"{machine()}\n\n| | | seconds | R | MB |\n|---|---|---:|---:|---:|", flush=True)
@@ -137,9 +138,10 @@ def main() -> None:
         if given.peers:
             show(peers(rows, given.runs))
         else:
-            show(kinds(rows, given.runs))
-            show(steps(rows, given.runs))
-    if not given.peers:
+            show(kinds(rows, given.runs, given.kinds))
+            if given.kinds == list(NEW):
+                show(steps(rows, given.runs))
+    if not given.peers and given.kinds == list(NEW):
         show(metrics(given.runs))
     results = HERE / "results"
     results.mkdir(exist_ok=True)

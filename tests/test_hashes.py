@@ -42,7 +42,7 @@ def test_a_column_that_is_left_out_does_not_count_and_all_others_do(tmp_path, le
     runs = {0: ((1, 2),), 1: ((0, 0), (2, 2)), 2: ((0, 1),)}[left_out]
     before = hashes(tmp_path, written((0, 1, 2), "\n"), runs)
     for column in range(3):
-        edited = [(*row[:column], "other", *row[column + 1 :]) for row in edited]
+        edited = [(*row[:column], "other", *row[column + 1 :]) for row in ROWS]
         assert (hashes(tmp_path, written((0, 1, 2), "\n", edited), runs) == before) == (column == left_out)
 
 

@@ -1,7 +1,7 @@
-"""python -m benchmarks.spark pairs|growth [ROWS …]: Apache Spark on this machine beside the embedded engine, and what it moves.
+"""python -m benchmarks.spark [ROWS …]: Apache Spark on this machine beside the embedded engine, what it moves, and a model of its cost.
 
-`pairs`: the demo metric c_revenue (2M rows) and the orders of 10M rows × 9 columns, by both engines.
-`growth`: what Spark reads, shuffles and spills per million rows, from its own event log.
+The demo metric c_revenue (2M rows), and orders of so many rows × 9 columns. What Spark read, shuffled and
+spilled is from its own event log.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.data import orders
 from benchmarks.run import DEMO, KEYS
@@ -23,37 +26,54 @@ from diffing.demo import ensure_demo
 
 MASTER = "local[2]"
 GROWTH = (1_000_000, 5_000_000, 20_000_000)
+MOVED = ("read", "shuffled", "spilled")
 
 
-def pairs() -> Iterator[str]:
+@dataclass(frozen=True)
+class Spent:
+    """What one comparison took on Spark."""
+
+    seconds: float
+    megabytes: float
+    told: Mapping[str, float]
+
+
+def lines(sizes: Iterable[int]) -> Iterator[str]:
+    heads = "DuckDB, s", "Spark, s", "times as long", "DuckDB, MB", "Spark, MB", "CPU of tasks, s", *(f"{each}, MB" for each in MOVED)
+    yield f"| pair | {' | '.join(heads)} |"
+    yield f"|---|{'---:|' * len(heads)}"
     ensure_demo(DEMO)
-    old, new = orders(10_000_000)
-    cases = {
-        "c_revenue, 2M rows": (DEMO / "c_revenue_old.csv", DEMO / "c_revenue_new.csv", KEYS["c_revenue"]),
-        "orders, 10M × 9, 1% changed, shuffled": (old, new, "id"),
-    }
-    yield "| pair | DuckDB, s | Spark, s | times as long | DuckDB, MB | Spark, MB |"
-    yield "|---|---:|---:|---:|---:|---:|"
-    for name, (old, new, key) in cases.items():
-        found = {engine: run(old, new, key, "--engine", engine) for engine in ("duckdb", "spark")}
-        (duck_s, duck_mb), (spark_s, spark_mb) = found["duckdb"], found["spark"]
-        yield f"| {name} | {duck_s:.1f} | {spark_s:.0f} | {spark_s / duck_s:.0f} | {duck_mb:,.0f} | {spark_mb:,.0f} |"
-
-
-def growth(sizes: Iterable[int]) -> Iterator[str]:
-    yield "| rows of each file | s | s of CPU of tasks | rows read | read, MB per M | shuffled, MB per M | spilled, MB per M | peak, MB |"
-    yield "|---:|---:|---:|---:|---:|---:|---:|---:|"
+    yield line("c_revenue, 2M rows", DEMO / "c_revenue_old.csv", DEMO / "c_revenue_new.csv", KEYS["c_revenue"])[0]
+    spent = {}
     for rows in sizes:
-        old, new = orders(rows)
-        with tempfile.TemporaryDirectory() as folder:
-            log = f"spark.eventLog.enabled=true spark.eventLog.dir=file://{folder} spark.eventLog.rolling.enabled=false"
-            seconds, megabytes = run(old, new, "id", "--engine", "spark", settings=f"{log} spark.eventLog.compress=false")
-            moved = told(next(Path(folder).iterdir()))
-        million = rows / 1e6
-        per_million = (moved[name] / 1e6 / million for name in ("read", "shuffled", "spilled"))
-        read, shuffled, spilled = (f"{each:,.1f}" for each in per_million)
-        used = f"{rows:,} | {seconds:.0f} | {moved['cpu'] / 1e9:,.0f} | {moved['rows']:,.0f}"
-        yield f"| {used} | {read} | {shuffled} | {spilled} | {megabytes:,.0f} |"
+        text, spent[rows / 1e6] = line(f"orders, {rows:,} rows × 9", *orders(rows), "id")
+        yield text
+    if len(spent) > 1:
+        yield ""
+        yield from model(spent)
+
+
+def line(name: str, old: Path, new: Path, key: str) -> tuple[str, Spent]:
+    """One pair by both engines, one after the other."""
+    duck_s, duck_mb = run(old, new, key, "--engine", "duckdb")
+    with tempfile.TemporaryDirectory() as folder:
+        log = f"spark.eventLog.enabled=true spark.eventLog.dir=file://{folder} spark.eventLog.rolling.enabled=false"
+        seconds, megabytes = run(old, new, key, "--engine", "spark", settings=f"{log} spark.eventLog.compress=false")
+        moved = told(next(Path(folder).iterdir()))
+    sizes = " | ".join(f"{moved[each] / 1e6:,.0f}" for each in MOVED)
+    times = f"{duck_s:.1f} | {seconds:.0f} | {seconds / duck_s:.0f} | {duck_mb:,.0f} | {megabytes:,.0f} | {moved['cpu'] / 1e9:,.0f}"
+    return f"| {name} | {times} | {sizes} |", Spent(seconds, megabytes, moved)
+
+
+def model(spent: Mapping[float, Spent]) -> Iterator[str]:
+    """What a million rows of each file cost, and what is spent whatever they are: straight lines through what was measured."""
+    yield "| | once | per million rows of each file |"
+    yield "|---|---:|---:|"
+    figures = {"seconds": [each.seconds for each in spent.values()], "CPU of tasks, s": [each.told["cpu"] / 1e9 for each in spent.values()]}
+    figures |= {f"{name}, MB": [each.told[name] / 1e6 for each in spent.values()] for name in MOVED}
+    for name, values in figures.items():
+        slope, once = np.polyfit(list(spent), values, 1)
+        yield f"| {name} | {once:,.1f} | {slope:,.1f} |"
 
 
 def run(old: Path, new: Path, key: str, *options: str, settings: str = "") -> tuple[float, float]:
@@ -108,11 +128,9 @@ def told(log: Path) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("pairs", "growth"))
     parser.add_argument("rows", nargs="*", type=int, default=GROWTH)
-    options = parser.parse_args(argv)
-    for line in pairs() if options.what == "pairs" else growth(options.rows):
-        print(line, flush=True)
+    for each in lines(parser.parse_args(argv).rows):
+        print(each, flush=True)
 
 
 if __name__ == "__main__":

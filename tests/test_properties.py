@@ -159,7 +159,7 @@ def test_the_engine_agrees_with_the_judge_however_rows_are_cancelled(case, path)
 
 
 @given(case=cases())
-@runs(60)
+@runs(30)
 def test_the_engine_agrees_with_the_judge_whatever_a_sample_lets_it_expect(case):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("diffing.engines.duckdb.SAMPLE", 1)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test spark demo-data bench bench-peers bench-scale bench-app check format clean
+.PHONY: run test spark demo-data bench bench-peers bench-scale bench-spark bench-app check format clean
 
 run: $(VENV)/.run demo-data
 	@$(BIN)/python app.py
@@ -28,6 +28,10 @@ bench-peers: $(VENV)/.dev
 bench-scale: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.scale --shapes
+
+# Both engines side by side; Spark is added to .venv.
+bench-spark: $(VENV)/.dev $(VENV)/.spark
+	$(BIN)/python -m benchmarks.spark
 
 bench-app: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.app

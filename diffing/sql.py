@@ -556,11 +556,12 @@ def old_key(plan: Plan, i: int) -> str:
 
 def old_cell(plan: Plan, i: int) -> str:
     """The old cell of a compared column, from the columns of a result. Wide ones store both: finding a cell's code would take long."""
-    return (
-        f"c{i}_old"
-        if is_wide(plan)
-        else f"CASE WHEN substring(codes, {i + 1}, 1) = {_code(Cell.SAME_TEXT)} THEN c{i}_new ELSE c{i}_old END"
-    )
+    return f"c{i}_old" if is_wide(plan) else f"CASE WHEN {is_same_text(i)} THEN c{i}_new ELSE c{i}_old END"
+
+
+def is_same_text(i: int) -> str:
+    """Whether the cells of a compared column are the same text, from the columns of a result."""
+    return f"substring(codes, {i + 1}, 1) = {_code(Cell.SAME_TEXT)}"
 
 
 def _whole_order(cell: str) -> str:

@@ -17,7 +17,7 @@ from diffing.errors import EngineError
 from diffing.grammar import ColumnType
 from diffing.plan import ColumnPair, Plan
 from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
-from diffing.sql import Sql, is_wide
+from diffing.sql import Sql, is_same_text, is_wide
 
 AT_ONCE = 500
 """So many columns are added up by one statement; the time of more grows with their square."""
@@ -153,9 +153,7 @@ def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> st
 
 def _new_cell_counts(run: Run, i: int) -> str:
     """How many cells the new cell of a result's row stands for: it is stored once if the old one is the same text (see `sql.old_cell`)."""
-    return (
-        "1" if is_wide(run.plan) else f"CASE WHEN c{i}_old IS NULL AND substring(codes, {i + 1}, 1) = '{Cell.SAME_TEXT}' THEN 2 ELSE 1 END"
-    )
+    return "1" if is_wide(run.plan) else f"CASE WHEN {is_same_text(i)} THEN 2 ELSE 1 END"
 
 
 def unreadable_cells(sql: Sql, pair: ColumnPair, only: str, times: str = "1") -> str:

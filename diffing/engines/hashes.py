@@ -151,7 +151,7 @@ def _pieces(block: bytes, bounds: Positions, cuts: Sequence[int], marks: Marks, 
     if crlf:
         ends[:, -1] = ends[:, -2]
         ends[:, -2] -= 1
-    return _binary(spelled.tobytes(), ends.ravel())
+    return _binary(spelled, ends.ravel())
 
 
 def _together(hashes: Sequence[Hashed]) -> Hashed:
@@ -168,7 +168,7 @@ def _lengths_of(file: Path) -> Path:
     return file.with_suffix(".lengths")
 
 
-def _binary(data: bytes, ends: npt.NDArray[np.integer[Any]]) -> pa.Array:
+def _binary(data: bytes | npt.NDArray[np.uint8], ends: npt.NDArray[np.integer[Any]]) -> pa.Array:
     offsets = np.zeros(len(ends) + 1, np.int32)
     offsets[1:] = ends
     return pa.BinaryArray.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

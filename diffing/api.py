@@ -27,7 +27,7 @@ from diffing.errors import DiffError, PlanError
 from diffing.jobs import Job, JobId, Jobs, JobState, Question, UnknownJob, kinds_of
 from diffing.metrics import Metric
 from diffing.plan_json import to_plain
-from diffing.result import Change
+from diffing.result import Change, Summary
 from diffing.services import EVERYTHING, FORMS, Services
 from diffing.store import Lease
 from diffing.uploads import Upload
@@ -211,11 +211,14 @@ class Api:
         job = self.jobs.get(_job_id(request))
         if job.state is not JobState.DONE:
             return Json(_progress(job), 202 if job.state.active else _job_status(job))
-        return Json(await run_in_threadpool(self._summary, job))
+        summary = self.jobs.at_hand(job)
+        if summary is None:
+            summary = await run_in_threadpool(self._summary, job)
+        return Json({**_progress(job), **summary.report()})
 
-    def _summary(self, job: Job) -> dict[str, Any]:
+    def _summary(self, job: Job) -> Summary:
         with self.jobs.lease(job) as lease:
-            return {**_progress(job), **lease.result.summary.report()}
+            return lease.result.summary
 
     async def delete(self, request: Request) -> Response:
         job = self.jobs.get(_job_id(request))

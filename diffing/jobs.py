@@ -34,6 +34,7 @@ from diffing.metrics import Metric, load_metrics
 from diffing.plan import PLAN_VERSION, Choices, EngineName
 from diffing.plan_json import from_plain, to_plain
 from diffing.preparing import NO_KEY_THERE, Cluster, Prepared, prepare
+from diffing.result import Summary
 from diffing.sources import Source, open_source
 from diffing.store import Lease, Locks, ResultGone, State, Store, Stored, result_id
 from diffing.uploads import Upload, Uploads
@@ -51,7 +52,7 @@ SWEEP_EVERY = 600.0
 """Seconds between looks at ages and limits."""
 CONVERTED_KEPT = 3_600.0
 """Seconds that converted copies of a metric's files are kept when nothing runs."""
-LATER, LAST = 5, 10
+LATER, LAST = 10, 15
 """The niceness of threads that compare, and of those that add up totals: whoever looks at a page or asks for a status goes first."""
 PREPARING, MAKING_DEMO = "opening the files", "making the demo data"
 STAGES = {
@@ -524,6 +525,10 @@ class Jobs:
             ResultGone: it is not there (yet), or was removed.
         """
         return self.store.lease(_result_of(job))
+
+    def at_hand(self, job: Job) -> Summary | None:
+        """The summary of a job's result, if that takes no waiting (see `Store.at_hand`)."""
+        return self.store.at_hand(job.result_id or "")
 
     def peek(self, job: Job) -> Lease:
         """The result of a job, to look at (see `Store.peek`).

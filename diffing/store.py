@@ -282,6 +282,17 @@ class Store:
             raise ResultGone from error
         return Lease(self, stored, result)
 
+    def at_hand(self, id_: str) -> Summary | None:
+        """The summary of a result that was used within the last minute, without waiting for anybody; None: `lease` knows more."""
+        stored = self._entries.get(id_)
+        known = self._opened.get(stored.folder) if stored else None
+        if stored is None or known is None or not _same_minute(stored.used, self.clock()):
+            return None
+        with suppress(OSError):
+            if (known[1].folder / SUMMARY_FILE).stat().st_mtime_ns == known[0]:
+                return known[1].summary
+        return None
+
     def _open(self, stored: Stored) -> Result:
         folder = self.folder / stored.folder
         stamp = (folder / SUMMARY_FILE).stat().st_mtime_ns
@@ -302,7 +313,7 @@ class Store:
             if stored.id not in self._entries:
                 return
             self._entries[stored.id] = replace(self._entries[stored.id], used=now)
-            if now // TOUCH_AFTER != stored.used // TOUCH_AFTER:
+            if not _same_minute(now, stored.used):
                 self._enter(self._entries[stored.id])
 
     def _release(self, folder: str) -> None:
@@ -311,8 +322,11 @@ class Store:
             if self._leases[folder] > 0:
                 return
             del self._leases[folder]
-            if self._doomed.pop(folder, None) is not None:
-                shutil.rmtree(self.folder / folder, ignore_errors=True)
+            doomed = self._doomed.get(folder)
+        if doomed is not None:  # nobody finds it any more, so nobody has to wait
+            shutil.rmtree(self.folder / folder, ignore_errors=True)
+            with self._lock:
+                self._doomed.pop(folder, None)
 
     # --- writing -----------------------------------------------------------------------------------
 
@@ -473,6 +487,10 @@ class Store:
     def close(self) -> None:
         """Let go of the index."""
         self._index.close()
+
+
+def _same_minute(a: float, b: float) -> bool:
+    return a // TOUCH_AFTER == b // TOUCH_AFTER
 
 
 def _described(folder: Path, known: dict[str, Any]) -> Stored | None:

@@ -305,6 +305,25 @@ def test_a_download_is_made_once_however_many_ask_for_it(store: Store, tmp_path:
     assert len(paths) == 8
 
 
+def test_the_summary_of_what_was_just_used_is_at_hand_while_others_hold_the_store(store: Store, tmp_path: Path, clock: Clock) -> None:
+    id_ = compute(store, plan_of(tmp_path))
+    store.lease(id_).release()
+    found = []
+    asking = threading.Thread(target=lambda: found.append(store.at_hand(id_)), daemon=True)
+    with store._lock:
+        asking.start()
+        asking.join(10)
+    assert [summary and summary.changed for summary in found] == [3]
+    store.update(id_, ENGINE.add_totals)
+    store.lease(id_).release()
+    assert (summary := store.at_hand(id_)) and summary.whole_files
+    clock.now += 60
+    assert store.at_hand(id_) is None, "its age must begin anew, and be written down"
+    store.lease(id_).release()
+    store.remove(id_)
+    assert store.at_hand(id_) is None
+
+
 def test_totals_change_the_stored_summary(store: Store, tmp_path: Path) -> None:
     id_ = compute(store, plan_of(tmp_path))
     store.update(id_, ENGINE.add_totals)

@@ -358,7 +358,7 @@ class _Check:
         else:
             self.bad_count += 1
         if self.bad_count > MOST_REFUSED and self.bad_lines is not BadLines.SKIP:
-            raise _refusal(self.body.name, f"more than {MOST_REFUSED:,} bad lines", self.bad, self.bad_lines)
+            raise _refused(self.body.name, f"more than {MOST_REFUSED:,} bad lines", self.bad, self.bad_lines)
         if len(self.bad) < BAD_LINES_KEPT:
             text = record.raw[: SHOWN_TEXT * 4].decode("utf-8", "replace")[:SHOWN_TEXT]
             self.bad.append(BadLine(self.line, text, reason))
@@ -400,7 +400,7 @@ class _Check:
         refused = self.bad_count if self.bad_lines is not BadLines.SKIP else 0
         if refused:
             count = "a bad line" if refused == 1 else f"{refused:,} bad lines"
-            raise _refusal(self.body.name, count, self.bad, self.bad_lines)
+            raise _refused(self.body.name, count, self.bad, self.bad_lines)
         self.close()
         return Records(
             path=self.clean_copy if self.copy else self.body.path,
@@ -456,13 +456,17 @@ def _cells(count: int) -> str:
     return f"{count} cell" if count == 1 else f"{count} cells"
 
 
-def _refusal(name: str, count: str, bad: list[BadLine], bad_lines: BadLines) -> BadLinesError:
+def _refused(name: str, count: str, bad: list[BadLine], bad_lines: BadLines) -> BadLinesError:
     lines = ", ".join(str(each.line) for each in bad[:5]) + (", …" if len(bad) > 5 else "")
     shown = "; ".join(f"line {each.line} has {each.reason}: {each.text[:80]!r}" for each in bad[:5])
+    return refusal(name, f"{count} ({lines}): {shown}", bad_lines)
+
+
+def refusal(name: str, what: str, bad_lines: BadLines) -> BadLinesError:
+    """What is raised for a file with bad lines that are refused; `what` counts and shows them."""
     also = "" if bad_lines is BadLines.FILL else ", or fill short lines (--fill-short-lines)"
     return BadLinesError(
-        f"{name} has {count} ({lines}): {shown}.",
-        f"Mend the file, check the delimiter and quote, leave bad lines out (--skip-bad-lines){also}.",
+        f"{name} has {what}.", f"Mend the file, check the delimiter and quote, leave bad lines out (--skip-bad-lines){also}."
     )
 
 

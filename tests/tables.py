@@ -6,6 +6,7 @@ Tables drawn apart would hardly ever nearly agree, and so find nothing.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,6 +87,8 @@ class Table:
     line_end: str = "\n"
     quote_all: bool = False
     encoding: str = "utf-8"
+    ended: bool = True
+    """Whether the last line has a line end."""
 
     def write(self, path: Path) -> Source:
         """Write the file, and describe it as a user who knows its delimiter would."""
@@ -95,6 +98,8 @@ class Table:
         quoting = csv.QUOTE_ALL if self.quote_all or risky else csv.QUOTE_MINIMAL
         with path.open("w", newline="", encoding=self.encoding) as file:
             csv.writer(file, delimiter=self.delimiter, lineterminator=self.line_end, quoting=quoting).writerows(records)
+        if not self.ended:
+            os.truncate(path, path.stat().st_size - len(self.line_end.encode(self.encoding)))
         spelled = DialectChoice(delimiter=self.delimiter, quote='"', header=True, skip_rows=0)
         return open_source(path, workdir=path.parent, choice=spelled)
 

@@ -39,8 +39,8 @@ from tests.tables import Case
 from tests.test_planted_faults import EVIDENCE
 
 LAWS = {
-    properties.test_the_engine_agrees_with_the_judge: 4,
-    properties.test_the_engine_agrees_with_the_judge_as_if_tables_were_wide: 2,
+    properties.test_the_engine_agrees_with_the_judge: 2,
+    properties.test_the_engine_agrees_with_the_judge_as_if_tables_were_wide: 1,
     properties.test_every_row_has_exactly_one_fate: 1,
     properties.test_a_table_does_not_differ_from_itself: 1,
     properties.test_swapping_old_and_new_swaps_added_and_removed_and_negates_changes: 1,
@@ -92,7 +92,7 @@ def test_the_laws_hold_on_stacks_of_drawn_tables(law, engine):
 
 
 def test_the_engine_agrees_with_the_judge_when_rows_repeat(engine):
-    for case in stacks(2):
+    for case in stacks(1):
         properties.test_the_engine_agrees_with_the_judge_when_rows_repeat.hypothesis.inner_test(case=case, at=[1, 5, 17, 17, 40, 99])
 
 
@@ -100,13 +100,15 @@ def test_the_engine_agrees_with_the_judge_when_rows_repeat(engine):
 def test_the_engine_agrees_with_the_judge_on_crowded_keys(many, engine, monkeypatch):
     if many == "many tasks":
         monkeypatch.setattr(spark_run, "CROWDED", 0)
-    for case in drawn(properties.crowded_keys(), 2):
+    for case in drawn(properties.crowded_keys(), 1):
         properties.assert_agrees(case)
 
 
 def test_both_engines_say_the_same_about_the_evidence_of_faults(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(spark, "SMALL", 0)  # questions are compiled, as for large files
-    for n, case in enumerate(above_each_other(EVIDENCE)):  # it takes seconds to compile them
+    usual = spark.SMALL
+    for n, case in enumerate(above_each_other(EVIDENCE)):
+        # Some questions are compiled, as for large files, which takes seconds: those with numbers, a tolerance, and dates.
+        monkeypatch.setattr(spark, "SMALL", 0 if n < 3 else usual)
         home = tmp_path / str(n)
         home.mkdir()
         found = both(case.plan(case.old.write(home / "old.csv"), case.new.write(home / "new.csv")), home, engine, totals=n == 0)

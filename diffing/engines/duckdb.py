@@ -20,10 +20,10 @@ from diffing.digits import Digits
 from diffing.engines import Watch
 from diffing.engines.counting import summarize
 from diffing.engines.hashes import Hashes
-from diffing.engines.heads import after, common_head, together
 from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import match_rows
-from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progress, refuse_changed, write_summary
+from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progress, refuse_changed, write_summary, write_totals
+from diffing.engines.stretches import find_common, together
 from diffing.engines.totals import totals, whole_keys, with_totals
 from diffing.errors import EngineError
 from diffing.locked import connected
@@ -126,10 +126,7 @@ class DuckDBEngine:
                 run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))
                 summary = with_totals(result.summary, partial(totals, run), partial(whole_keys, run))
             refuse_changed(plan)
-        taken = {**result.summary.seconds, "totals": clock.seconds()["total"]}
-        done = Result(plan, replace(summary, seconds=taken), result.folder)
-        write_summary(done)
-        return done
+        return write_totals(result, summary, clock)
 
     @contextmanager
     def _connected(self, folder: Path, work: Path, plan: Plan, watch: Watch) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -228,12 +225,13 @@ def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes])
         if source.format is Format.PARQUET:
             return Side(source, parquet_rows(source.path), None)
         taker = hashes.get(side)
-        records = together(head, check_records(after(head, source.body), plan.bad_lines, work / f"{side}.csv", progress, taker))
+        body = common.rests[side] if common else source.body
+        records = together(common, check_records(body, plan.bad_lines, work / f"{side}.csv", progress, taker))
         if taker:
             taker.finish()
         return Side(source, records.rows, records, taker)
 
-    head = common_head(plan, work / "head.csv", lambda done: progress(2 * done)) if hashes else None
+    common = find_common(plan, work, progress) if hashes else None
     return of_both(check)
 
 
@@ -271,38 +269,35 @@ def _write(run: Run, rows: str, file: Path) -> None:
 
 def _compared_as_expected(run: Run) -> str:
     """The same as `_compared`, by what a sample of the cells leads to expect; once more without if that was wrong."""
-    run.sql.digits.update(_expected(run))
-    compared = _compared(run)
+    left = {side: run.number(f"SELECT count(*) FROM {side}_left") for side in SIDES}
+    run.sql.digits.update(_expected(run, left))
+    compared = _compared(run, left)
     if run.sql.digits and run.number(f"SELECT count(*) FROM {compared} WHERE {run.sql.unforeseen()}"):
         run.sql.digits.clear()
-        compared = _compared(run)
+        compared = _compared(run, left)
     return compared
 
 
-def _expected(run: Run) -> Iterator[tuple[ColumnPair, Digits]]:
-    """The digits of number columns, from rows all over both files."""
+def _expected(run: Run, left: Mapping[str, int]) -> Iterator[tuple[ColumnPair, Digits]]:
+    """The digits of number columns, from rows all over both files; `left` says how many there are."""
     measures = dict(run.sql.measures())
     if not measures:
         return
-    found = []
-    for side in SIDES:
-        left = run.number(f"SELECT count(*) FROM {side}_left")
-        found.append(
-            run.execute(f"SELECT {', '.join(measures.values())} FROM {side}_left WHERE rowid % {left // SAMPLE + 1} = 0").fetchone() or ()
-        )
-    for pair, *both in zip(measures, *found, strict=True):
-        fits, before, after = zip(*both, strict=True)
-        if 0 not in fits:
-            yield pair, Digits.of(*(max(each or 0 for each in some) for some in (before, after)))
+    cells, every = ", ".join(run.cell_names()), {side: left[side] // SAMPLE + 1 for side in SIDES}
+    sample = " UNION ALL ".join(f"SELECT {cells} FROM {side}_left WHERE rowid % {every[side]} = 0" for side in SIDES)
+    found = run.execute(f"SELECT {', '.join(measures.values())} FROM ({sample})").fetchone() or ()
+    for pair, (fits, before, after) in zip(measures, found, strict=True):
+        if fits:
+            yield pair, Digits.of(before or 0, after or 0)
 
 
-def _compared(run: Run) -> str:
+def _compared(run: Run, left: Mapping[str, int]) -> str:
     """SQL for all rows that are left, each beside its partner: a table, or a file if they are many."""
-    left = sum(run.number(f"SELECT count(*) FROM {side}_left") for side in SIDES)
-    if not left:
+    rows = sum(left.values())
+    if not rows:
         run.execute(f"CREATE OR REPLACE TEMP TABLE compared ({', '.join(f'{name} VARCHAR' for name in run.sql.compared_columns())})")
         return "compared"
-    if left <= MANY_ROWS:
+    if rows <= MANY_ROWS:
         run.execute(f"CREATE OR REPLACE TEMP TABLE compared AS {run.sql.compared_rows()}")
         return "compared"
     file = run.sql.bind(str(run.work / "compared.parquet"))

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from diffing.engines.hashes import Hashes
 from diffing.errors import BadLinesError, SourceError
 from diffing.plan import Plan
 from diffing.records import Progress, Records
-from diffing.result import SUMMARY_FILE, Result
+from diffing.result import SUMMARY_FILE, Result, Summary
 from diffing.sources import Format, Source
 from diffing.sql import Sql
 
@@ -157,7 +157,20 @@ def refuse_changed(plan: Plan) -> None:
     """
     for source in (plan.old, plan.new):
         if source.has_changed():
-            raise SourceError(f"{source.name} changed while it was compared.", "Compare again when nothing writes to it.")
+            raise has_changed(source)
+
+
+def has_changed(source: Source) -> SourceError:
+    """What is raised for a file that is not the one that was described."""
+    return SourceError(f"{source.name} changed while it was compared.", "Compare again when nothing writes to it.")
+
+
+def write_totals(result: Result, summary: Summary, clock: Clock) -> Result:
+    """The result with a summary to which totals were added, as it then is on disk."""
+    taken = {**result.summary.seconds, "totals": clock.seconds()["total"]}
+    done = replace(result, summary=replace(summary, seconds=taken))
+    write_summary(done)
+    return done
 
 
 def write_summary(result: Result) -> None:

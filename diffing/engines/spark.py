@@ -14,7 +14,7 @@ from diffing.dialects import DialectChoice
 from diffing.engines import Watch, spark_sources
 from diffing.engines.advice import why_so_few
 from diffing.engines.counting import summary_of
-from diffing.engines.run import SIDES, Clock, Side, of_both, reading_progress, refuse_bad_lines, refuse_changed, write_summary
+from diffing.engines.run import SIDES, Clock, Side, of_both, reading_progress, refuse_bad_lines, refuse_changed, write_summary, write_totals
 from diffing.engines.spark_reading import Lines, one_line_each, read_lines, read_parquet
 from diffing.engines.spark_run import (
     SparkRun,
@@ -86,10 +86,7 @@ class SparkEngine:
                 clock.stage("adding up totals")
                 summary = with_totals(result.summary, partial(totals, run), partial(whole_keys, run))
             refuse_changed(result.plan)
-        taken = {**result.summary.seconds, "totals": clock.seconds()["total"]}
-        done = Result(result.plan, replace(summary, seconds=taken), result.folder)
-        write_summary(done)
-        return done
+        return write_totals(result, summary, clock)
 
     def describe(self, location: str, workdir: Path, choice: DialectChoice, name: str | None = None) -> Source:
         """A table where only the cluster sees it; see `spark_sources`."""

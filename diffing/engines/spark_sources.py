@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from diffing.dialects import DialectChoice
+from diffing.engines.run import has_changed
 from diffing.engines.spark_reading import Lines, cell_pattern, literally, parquet_texts
 from diffing.engines.spark_sql import SPARK
-from diffing.errors import BadLinesError, SourceError
+from diffing.errors import SourceError
 from diffing.grammar import Shape
 from diffing.keys import SPELLINGS
 from diffing.naming import header_names
-from diffing.records import BAD_LINES_KEPT, MAX_RECORD, SHOWN_TEXT, BadLine, BadLines, Records
+from diffing.records import BAD_LINES_KEPT, MAX_RECORD, SHOWN_TEXT, BadLine, BadLines, Records, refusal
 from diffing.sources import SAMPLE_ROWS, Source, describe_columns, open_source
 from diffing.sql import Sql
 
@@ -81,7 +82,7 @@ def look_again(spark: SparkSession, source: Source) -> Place:
     """
     place = look(spark, source.location or "")
     if place.digest != source.digest:
-        raise SourceError(f"{source.name} changed while it was compared.", "Compare again when nothing writes to it.")
+        raise has_changed(source)
     return place
 
 
@@ -207,7 +208,9 @@ def check_lines(spark: SparkSession, place: Place, source: Source, bad_lines: Ba
     bad = sum(row["n"] for row in counts if row["bad"]) - filled
     shown = _shown(spark, side) if bad or filled else ()
     if bad and bad_lines is not BadLines.SKIP:
-        raise _refusal(source.name, bad, shown, bad_lines)
+        what = "a bad line" if bad == 1 else f"{bad:,} bad lines"
+        texts = "; ".join(f"{each.text[:80]!r} has {each.reason}" for each in shown[:5])
+        raise refusal(source.name, f"{what}: {texts}", bad_lines)
     kept = "bad IS NULL OR short" if fills else "bad IS NULL"
     rows = spark.sql(f"SELECT l, 1 AS w FROM {side}_judged WHERE {kept}")
     if header is not None:
@@ -304,15 +307,6 @@ def _shown(spark: SparkSession, side: str) -> tuple[BadLine, ...]:
     """Some bad lines; files that many tasks read have no line numbers, so they are in the order of their text."""
     bad = f"SELECT left(l, {SHOWN_TEXT}) AS l, bad FROM {side}_judged WHERE bad IS NOT NULL ORDER BY l, bad LIMIT {BAD_LINES_KEPT}"
     return tuple(BadLine(0, row["l"], row["bad"]) for row in spark.sql(bad).collect())
-
-
-def _refusal(name: str, count: int, bad: tuple[BadLine, ...], bad_lines: BadLines) -> BadLinesError:
-    what = "a bad line" if count == 1 else f"{count:,} bad lines"
-    shown = "; ".join(f"{each.text[:80]!r} has {each.reason}" for each in bad[:5])
-    also = "" if bad_lines is BadLines.FILL else ", or fill short lines (--fill-short-lines)"
-    return BadLinesError(
-        f"{name} has {what}: {shown}.", f"Mend the file, check the delimiter and quote, leave bad lines out (--skip-bad-lines){also}."
-    )
 
 
 # --- keys by value -------------------------------------------------------------------------------

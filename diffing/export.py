@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,20 +51,16 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
     header = ",".join(_spelled(_defused(name) if for_spreadsheets else name) for name in columns) + "\n"
     items = [_defused_sql(each) if for_spreadsheets else each for each in columns.values()]
     with _written(path) as part:
-        body = part.with_suffix(".body")
-        try:
-            with _rows(result, path.parent) as con:
-                named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
-                con.execute(
-                    f"COPY (SELECT {named} FROM read_parquet($rows)) TO $body"
-                    " (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"')",
-                    {"rows": result.rows_pattern, "body": str(body)},
-                )
-            with part.open("wb") as out, body.open("rb") as rows:
-                out.write(header.encode())
-                shutil.copyfileobj(rows, out, 1 << 20)
-        finally:
-            body.unlink(missing_ok=True)
+        if not result.summary.differing_rows:
+            part.write_bytes(header.encode())
+            return
+        with _rows(result, path.parent) as con:
+            named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
+            con.execute(
+                f"COPY (SELECT {named} FROM read_parquet($rows)) TO $part"
+                " (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', PREFIX $header, SUFFIX $end)",
+                {"rows": result.rows_pattern, "part": str(part), "header": header, "end": "\n"},  # lines are ended but for the last
+            )
 
 
 def _spelled(cell: str) -> str:

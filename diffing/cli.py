@@ -255,14 +255,15 @@ def _tell(result: Result, prepared: Prepared) -> None:
 
 
 def _keys(options: argparse.Namespace) -> int:
-    from diffing.keys import suggest_keys
+    from diffing.keys import guess_keys, suggest_keys
     from diffing.preparing import open_pair
     from diffing.terminal import Terminal
 
     with _workdir() as folder:
         old_choice, new_choice = (given.dialect_choice(options, side) for side in ("old", "new"))
         old, new = open_pair(Path(options.old), Path(options.new), workdir=folder, old_choice=old_choice, new_choice=new_choice)
-        found = suggest_keys(old, new, workdir=folder, rename=given.once(options.rename, "renamed"))
+        rename = given.once(options.rename, "renamed")
+        found = guess_keys(old, new, rename=rename) if options.quick else suggest_keys(old, new, workdir=folder, rename=rename)
     if options.json:
         from dataclasses import asdict
 

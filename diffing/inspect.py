@@ -23,7 +23,7 @@ from diffing.dialects import DialectChoice, parse
 from diffing.errors import DiffError, EngineError
 from diffing.grammar import Shape
 from diffing.jobs import Files, Question
-from diffing.keys import KeySuggestion, suggest_keys
+from diffing.keys import KeySuggestion, guess_keys, suggest_keys
 from diffing.plan import Choices, Tolerance, make_plan
 from diffing.records import BadLine, BadLines, check_records
 from diffing.sources import Column, Format, Source, parquet_rows, sample_rows
@@ -284,6 +284,19 @@ class Inspector:
         """Columns that could be the key, best first."""
         about = ("ideas", _named(old), _named(new), tuple(rename.items()))
         return self._found(about, [old, new], lambda folder: suggest_keys(old, new, workdir=folder, rename=rename))
+
+    def guesses(self, old: Source, new: Source, rename: Mapping[str, str]) -> list[KeySuggestion]:
+        """What samples let expect of `ideas`, at once."""
+        about = ("guesses", _named(old), _named(new), tuple(rename.items()))
+        with self._lock:
+            known = self._findings.get(about)
+        if known is None:
+            known = Future()
+            known.set_result(guess_keys(old, new, rename=rename))
+        with self._lock:
+            _remember(self._findings, about, known)
+        found: list[KeySuggestion] = known.result()
+        return found
 
     def judged(self, old: Source, new: Source, key: tuple[str, ...], rename: Mapping[str, str]) -> Future[KeySuggestion]:
         """What speaks for a key that a person chose."""

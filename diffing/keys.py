@@ -186,6 +186,19 @@ def suggest_keys(
         return [_from_sample(table, sample, columns) for columns in guesses[:most]]
 
 
+def guess_keys(
+    old: Source, new: Source, *, rename: Mapping[str, str] = {}, ignore: Sequence[str] = (), most: int = 3
+) -> list[KeySuggestion]:
+    """The same from samples alone, in a moment however large the files are. None of it is verified.
+
+    Raises:
+        PlanError: the files have no column in common, or a renamed or ignored column is none.
+        SourceError: a file can't be read.
+    """
+    table, sample = _sampled(make_plan(old, new, Choices(rename=rename, ignore=tuple(ignore))))
+    return [_from_sample(table, sample, columns) for columns in _sets(table, sample)[:most]]
+
+
 def _stages(watch: Watched | None) -> Callable[[str], None]:
     def stage(name: str) -> None:
         if watch:

@@ -156,6 +156,7 @@ def _keys_parser() -> argparse.ArgumentParser:
     _files(parser)
     _dialect(parser)
     parser.add_argument("--rename", metavar="OLD=NEW", type=assignments, action="extend", default=[])
+    parser.add_argument("--quick", action="store_true", help="say what samples show, without reading the whole files")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -159,7 +159,7 @@ def ask(old: Source, new: Source, waiting: Waiting) -> None:
         rules_columns.renames(old, new, waiting)
     with st.expander(f"Rules :gray[· {plain(rules_table.in_words(question.choices))}]", key="rules"):
         rules_table.rules(question, plan, bad=bad)
-    start(question, problem)
+    start(rules_key.to_ask(question, old, new), problem)
 
 
 def plan_of(question: Question, old: Source, new: Source) -> tuple[Plan | None, PlanError | None]:

@@ -570,6 +570,10 @@ def test_keys_are_suggested_best_first(cli):
     assert (first["columns"], first["unique_old"]) == (["id"], 1.0)
 
 
+def test_keys_can_be_guessed_from_samples(cli):
+    assert cli.run("keys", "o.csv", "n.csv", "--quick").out.startswith("1. In a sample, `id` names every row in both files")
+
+
 def test_keys_may_be_asked_for_renamed_columns_and_other_spellings(cli):
     cli.file(NEW.replace("id", "ident").replace(",", ";"), "other.csv")
     ran = cli.run("keys", "o.csv", "other.csv", "--rename", "id=ident", "--new-delimiter", ";", "--json")

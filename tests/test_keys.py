@@ -14,7 +14,7 @@ import pytest
 from diffing.demo import write_demo
 from diffing.engines import Watch
 from diffing.errors import BadLinesError, Cancelled, ColumnNotFound, PlanError
-from diffing.keys import KeySuggestion, matches_by_value, suggest_keys
+from diffing.keys import KeySuggestion, guess_keys, matches_by_value, suggest_keys
 from diffing.plan import Choices, make_plan
 from diffing.records import BadLines
 from diffing.sources import Source, open_source
@@ -246,6 +246,17 @@ def test_what_looks_unique_in_a_sample_is_checked_on_the_whole_files(write):
     best = suggested(write("old", table), write("new", [table[0], *sorted(rows)]))[0]
     assert best.columns == ("code", "batch")
     assert (best.rows_old, best.unique_old, best.unique_new) == (60_000, 1.0, 1.0)
+
+
+def test_a_guess_reads_samples_only_and_says_so(write, monkeypatch):
+    def no_reading(*given: object) -> None:
+        raise AssertionError("The whole files are read.")
+
+    monkeypatch.setattr("diffing.keys._connected", no_reading)
+    old, new = ([("id", "v"), *((i, i % 7) for i in range(first, first + 30_000))] for first in (1, 20))
+    best = guess_keys(write("old", old), write("new", new))[0]
+    assert (best.columns, best.verified) == (("id",), False)
+    assert best.in_words == "In a sample, `id` names every row in both files"
 
 
 def test_nothing_identifies_the_rows(write):

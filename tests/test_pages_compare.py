@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from diffing.dialects import DialectChoice
 from diffing.grammar import ColumnType
 from diffing.jobs import JobState, Question
+from diffing.keys import KeySuggestion, suggest_keys
 from diffing.plan import BadLines, Choices, Tolerance
 from diffing.services import close_services, services
 from pages.components.fates import JOINER
@@ -121,6 +123,32 @@ def test_compare_asks_with_the_suggested_key():
     assert asked().choices.key == ("id",)
     assert len(asked().uploads) == 2
     assert at.query_params["job"]
+
+
+def test_a_key_that_a_sample_shows_is_told_at_once_and_found_in_the_whole_files_before_it_is_used(monkeypatch):
+    go_on, done = threading.Event(), threading.Event()
+
+    def slowly(*given: Any, **more: Any) -> list[KeySuggestion]:
+        go_on.wait(20)
+        found = suggest_keys(*given, **more)
+        done.set()
+        return found
+
+    monkeypatch.setattr("diffing.inspect.suggest_keys", slowly)
+    at = opened()
+    for name, data in (("mon.csv", OLD), ("tue.csv", NEW)):
+        at.file_uploader[0].upload(name, data.encode()).run()
+    assert key_of(at).value == ["id"]
+    assert "In a sample, `id` names every row in both files :shimmer[Checking it in the whole files …]" in shown(at)
+    submitted: list[Question] = []
+    submit = services().jobs.submit
+    monkeypatch.setattr(services().jobs, "submit", lambda question, **more: submitted.append(question) or submit(question, **more))
+    next(each for each in at.button if each.label == "Compare").click().run()
+    assert [question.choices.key for question in submitted] == [()]
+    job = max(services().jobs._jobs.values(), key=lambda job: job.submitted)
+    assert services().jobs.wait(job.id, 20).question.choices.key == ("id",)
+    go_on.set()
+    assert done.wait(20)
 
 
 def test_a_confirmed_rename_is_asked_and_can_be_undone():

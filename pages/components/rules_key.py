@@ -35,14 +35,33 @@ def settled(old: Source, new: Source, waiting: Waiting) -> Question:
     return replace(question, choices=replace(question.choices, key=ideas[0].columns))
 
 
+def to_ask(question: Question, old: Source, new: Source) -> Question:
+    """The question without a key for which only a sample speaks so far: the job then looks for it in the whole files."""
+    if fitting(draft().choices, old, new).key or question.keyless or _ideas(old, new).done():
+        return question
+    return replace(question, choices=replace(question.choices, key=()))
+
+
 def usable_ideas(old: Source, new: Source, waiting: Waiting) -> list[KeySuggestion] | None:
-    """Columns that could be the key; None while they are looked for."""
-    choices = fitting(draft().choices, old, new)
-    finding = inspector().ideas(old, new, choices.rename)
+    """Columns that could be the key, from samples while they are looked for in the whole files; None if samples show none."""
+    finding = _ideas(old, new)
     found = known(finding, waiting, max(old.size, new.size))
+    if found is None and not finding.done():
+        found = _guesses(old, new) or None
     if found is None:
         return [] if finding.done() else None
-    return [idea for idea in found if not set(idea.columns) & set(choices.ignore)]
+    return [idea for idea in found if not set(idea.columns) & set(draft().choices.ignore)]
+
+
+def _ideas(old: Source, new: Source) -> Future[list[KeySuggestion]]:
+    return inspector().ideas(old, new, fitting(draft().choices, old, new).rename)
+
+
+def _guesses(old: Source, new: Source) -> list[KeySuggestion]:
+    try:
+        return inspector().guesses(old, new, fitting(draft().choices, old, new).rename)
+    except DiffError:  # what looks at the whole files says what is wrong
+        return []
 
 
 def key(question: Question, plan: Plan, waiting: Waiting) -> None:
@@ -97,6 +116,9 @@ def _evidence(question: Question, plan: Plan, waiting: Waiting) -> None:
     found = known(finding, waiting, max(plan.old.size, plan.new.size)) if isinstance(finding, Future) else finding
     if found is None:
         st.markdown(":shimmer[Counting how many rows these columns name …]")
+        return
+    if not found.verified and not subject() and not _ideas(plan.old, plan.new).done():
+        st.markdown(f":gray[:material/hourglass_top:] {in_words(found)} :shimmer[Checking it in the whole files …]")
         return
     sure = found.unique_old == found.unique_new == 1 and found.verified
     sign = ":green[:material/check:]" if sure else ":orange[:material/warning:]"

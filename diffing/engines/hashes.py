@@ -33,17 +33,17 @@ ODD = np.uint64(0x9E3779B97F4A7C15)
 """What mixes the bits of one hash before the next is added."""
 
 Hashed = npt.NDArray[np.uint64]
+Lengths = npt.NDArray[np.uint32]
 Runs = tuple[tuple[int, int], ...]
 """Neighbouring columns that are hashed as one text: the first and the last of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Records that follow each other: the number of the first one, their hashes, and their lengths in bytes."""
+    """Hashes of records that follow each other, and the number of the first one."""
 
     first: int
     hashes: Hashed
-    lengths: npt.NDArray[np.uint32]
 
 
 def bucket_count(size: int) -> int:
@@ -118,11 +118,17 @@ class Hashes:
 
     def batches(self) -> Iterator[Rows]:
         """All records in their order in the file."""
-        if not self.rows:
-            return
-        with self.file.open("rb") as hashes, _lengths_of(self.file).open("rb") as lengths:
-            for first in range(0, self.rows, ROWS):
-                yield Rows(first, np.fromfile(hashes, np.uint64, ROWS), np.fromfile(lengths, np.uint32, ROWS))
+        if self.rows:
+            with self.file.open("rb") as hashes:
+                for first in range(0, self.rows, ROWS):
+                    yield Rows(first, np.fromfile(hashes, np.uint64, ROWS))
+
+    def all_lengths(self) -> Iterator[Lengths]:
+        """The lengths of all records in bytes, line ends and all, in the same order and as many at a time."""
+        if self.rows:
+            with _lengths_of(self.file).open("rb") as lengths:
+                for _ in range(0, self.rows, ROWS):
+                    yield np.fromfile(lengths, np.uint32, ROWS)
 
 
 def runs_of(pairs: Sequence[tuple[int, int]]) -> tuple[Runs, Runs]:

@@ -15,13 +15,14 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
-from diffing.engines.hashes import Hashed, Hashes, Rows, Runs, bucket_count, runs_of
+from diffing.engines.hashes import Hashed, Hashes, Lengths, Rows, Runs, bucket_count, runs_of
 from diffing.engines.matching import may_repeat
 from diffing.engines.reading import cells
 from diffing.engines.run import SIDES, Run, Side
@@ -109,18 +110,22 @@ def _can_hide(old: Side, new: Side, old_hashes: Hashes, new_hashes: Hashes) -> b
 def _cancel_records(run: Run, hashes: Mapping[str, Hashes]) -> None:
     """Let each side read only the records that have no identical one in the other file."""
     uneven = hashes["old"].sums != hashes["new"].sums
+
+    def picked(side: str, rows: Rows) -> pa.Table:
+        at = np.flatnonzero(uneven[hashes[side].buckets(rows.hashes)])
+        return _table(rows.hashes[at], at + rows.first)
+
     for side in SIDES:
         run.execute(f"CREATE OR REPLACE TEMP TABLE {side}_rows (h UBIGINT, row BIGINT)")
-        for rows in hashes[side].batches():
-            at = np.flatnonzero(uneven[hashes[side].buckets(rows.hashes)])
-            run.insert(f"{side}_rows", _table(rows.hashes[at], at + rows.first))
-    _find_surplus(run, {side: f"SELECT h FROM {side}_rows" for side in SIDES})
-    wanted = {side: _rows_left(run, side) for side in SIDES}
     with ThreadPoolExecutor(len(SIDES)) as pool:
-        for side, left in zip(
-            SIDES, pool.map(lambda side: _only(run.sides[side], wanted[side], run.work / f"{side}.left.csv"), SIDES), strict=True
-        ):
-            run.sides[side] = left
+        for both in zip_longest(*(hashes[side].batches() for side in SIDES)):
+            found = {side: pool.submit(picked, side, rows) for side, rows in zip(SIDES, both, strict=True) if rows}
+            for side, each in found.items():
+                run.insert(f"{side}_rows", each.result())
+        _find_surplus(run, {side: f"SELECT h FROM {side}_rows" for side in SIDES})
+        wanted = {side: _rows_left(run, side) for side in SIDES}
+        lefts = pool.map(lambda side: _only(run.sides[side], wanted[side], run.work / f"{side}.left.csv"), SIDES)
+        run.sides.update(zip(SIDES, lefts, strict=True))
     for side in SIDES:
         run.execute(f"DROP TABLE {side}_rows")
 
@@ -157,30 +162,31 @@ def _only(each: Side, wanted: Positions | None, file: Path) -> Side:
         return each
     assert each.records and each.hashes
     with each.records.path.open("rb") as source, file.open("wb", PIECE) as out:
-        _copy_records(source, out, each.records.offset, each.hashes.batches(), wanted)
+        _copy_records(source, out, each.records.offset, each.hashes.all_lengths(), wanted)
     return replace(each, left=replace(each.records, path=file, skip_lines=0, offset=0, rows=len(wanted)))
 
 
-def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, batches: Iterator[Rows], wanted: Positions) -> None:
-    """Copy the records with the wanted numbers; the first of all records begins at `offset`."""
+def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, lengths: Iterator[Lengths], wanted: Positions) -> None:
+    """Copy the records with the wanted numbers, by the lengths of all; the first one begins at `offset`."""
     if os.pread(source.fileno(), 3, offset) == codecs.BOM_UTF8 and wanted[:1] == [0]:
         out.write(codecs.BOM_UTF8)  # readers take away the first one
-    done = 0
-    for rows in batches:
-        ends = np.cumsum(rows.lengths, dtype=np.int64)
-        stop = int(np.searchsorted(wanted, rows.first + len(ends)))
-        at = wanted[done:stop] - rows.first
+    first = done = 0
+    buffer = memoryview(bytearray(PIECE))
+    for some in lengths:
+        ends = np.cumsum(some, dtype=np.int64)
+        stop = int(np.searchsorted(wanted, first + len(ends)))
+        at = wanted[done:stop] - first
         if len(at):
             turns = np.flatnonzero(np.diff(at) != 1)
             firsts, lasts = np.concatenate((at[:1], at[turns + 1])), np.concatenate((at[turns], at[-1:]))
-            starts, stops = offset + ends[firsts] - rows.lengths[firsts], offset + ends[lasts]
-            _copy_ranges(source, out, starts.tolist(), stops.tolist())
-        done = stop
+            starts, stops = offset + ends[firsts] - some[firsts], offset + ends[lasts]
+            _copy_ranges(source, out, starts.tolist(), stops.tolist(), buffer)
+        first, done = first + len(ends), stop
         offset += int(ends[-1])
 
 
-def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: list[int], stops: list[int]) -> None:
-    """Copy ranges of bytes, which are in order: those that are near each other are read together."""
+def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: list[int], stops: list[int], buffer: memoryview) -> None:
+    """Copy ranges of bytes, which are in order: those that are near each other are read together, into the buffer of a PIECE."""
     at = 0
     while at < len(starts):
         base = starts[at]
@@ -190,8 +196,8 @@ def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: list[int], stops: list
                 out.write(os.pread(source.fileno(), min(PIECE, stops[at] - piece), piece))
             after = at + 1
         else:
-            data = memoryview(os.pread(source.fileno(), stops[after - 1] - base, base))
-            out.writelines([data[a - base : b - base] for a, b in zip(starts[at:after], stops[at:after], strict=True)])
+            os.preadv(source.fileno(), [buffer[: stops[after - 1] - base]], base)
+            out.writelines([buffer[a - base : b - base] for a, b in zip(starts[at:after], stops[at:after], strict=True)])
         at = after
 
 

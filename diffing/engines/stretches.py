@@ -113,22 +113,21 @@ class _File:
     def __init__(self, file: BinaryIO, offset: int) -> None:
         self._file, self._offset = file.fileno(), offset
         self.size = max(os.stat(self._file).st_size - offset, 0)
-        self._data, self._start = b"", 0
-
-    def _hold(self, at: int, size: int) -> int:
-        """Have so many bytes in memory, as far as there are so many; where they begin there."""
-        if not self._start <= at or at + size > self._start + len(self._data):
-            self._data, self._start = os.pread(self._file, max(size, BUFFER), self._offset + at), at
-        return at - self._start
-
-    def read(self, at: int, size: int) -> bytes:
-        begin = self._hold(at, size)
-        return self._data[begin : begin + size]
+        self._data = np.empty(BUFFER, np.uint8)
+        self._start = self._held = 0
 
     def view(self, at: int, size: int) -> npt.NDArray[np.uint8]:
-        """The same, without a copy."""
-        begin = self._hold(at, size)
-        return np.frombuffer(self._data, np.uint8)[begin : begin + size]
+        """So many bytes, as far as there are so many; they stand there until something else is looked at."""
+        if not self._start <= at or at + size > self._start + self._held:
+            if size > len(self._data):
+                self._data = np.empty(size, np.uint8)
+            self._start, self._held = at, os.preadv(self._file, [self._data.data], self._offset + at)
+        begin = at - self._start
+        return self._data[begin : min(begin + size, self._held)]
+
+    def read(self, at: int, size: int) -> bytes:
+        """The same, to keep."""
+        return self.view(at, size).tobytes()
 
 
 @dataclass

@@ -196,8 +196,9 @@ def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: list[int], stops: list
                 out.write(os.pread(source.fileno(), min(PIECE, stops[at] - piece), piece))
             after = at + 1
         else:
-            os.preadv(source.fileno(), [buffer[: stops[after - 1] - base]], base)
-            out.writelines([buffer[a - base : b - base] for a, b in zip(starts[at:after], stops[at:after], strict=True)])
+            there = os.preadv(source.fileno(), [buffer[: stops[after - 1] - base]], base)
+            data = buffer[:there]  # the last record may lack the line end that it was given
+            out.writelines([data[a - base : b - base] for a, b in zip(starts[at:after], stops[at:after], strict=True)])
         at = after
 
 

@@ -174,6 +174,11 @@ class Sql:
         """Whether matching needs another form of the cell than its text."""
         return pair.widened or (not self.plan.key and pair.type is not ColumnType.TEXT)
 
+    @property
+    def same_text_matches(self) -> bool:
+        """Whether key cells with the same text always match: not if a text is read in two ways."""
+        return all(pair.old_format == pair.new_format for pair in self.plan.key)
+
     def match_name(self, i: int) -> str:
         return f"m{i}" if self.has_form(self.matched[i]) else f"p{i}"
 

@@ -321,3 +321,10 @@ def test_a_named_format_with_an_offset_reads_instants(tmp_path):
     formats = {"old_formats": {"d": "%Y-%m-%dT%H:%M:%S%z"}}
     found = compare_texts("k,d\na,2024-01-05T10:00:00+0200\n", "k,d\na,2024-01-05T08:00Z\n", tmp_path, key=("k",), **formats)
     assert found.same_by_rule == {"d": {"dates by value": 1}}
+
+
+def test_identical_rows_cancel_also_where_their_key_is_read_in_two_ways(tmp_path):
+    old, new = "d,v\n05.01.2024,1\n2024-01-05,1\n", 'd,v\n"05.01.2024","1"\n'
+    found = compare_texts(old, new, tmp_path, key=("d",), new_formats={"d": "%d.%m.%Y"})
+    assert found.fates == {"added": 0, "removed": 1, "changed": 0, "unchanged": 1}
+    assert {value for name, value in found.rows[0].items() if name.startswith("d")} == {"2024-01-05", ""}

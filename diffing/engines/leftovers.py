@@ -80,7 +80,7 @@ def find_leftovers(run: Run) -> bool:
         _create(run, side, cells(run, side))
     if not mostly_differ and not _can_hide(old, new, old.hashes, new.hashes):
         return False
-    if run.plan.key and not any(may_repeat(run, side) for side in SIDES):
+    if run.plan.key and run.sql.same_text_matches and not any(may_repeat(run, side) for side in SIDES):
         return True
     for side in SIDES:
         run.execute(f"CREATE OR REPLACE TEMP TABLE {side}_cells AS SELECT {', '.join(run.cell_names())} FROM {side}_left")

@@ -51,7 +51,7 @@ def lines(*numbers: int, **other: str) -> str:
 
 
 @given(case=cases())
-@runs(60)
+@runs(30)
 def test_the_engine_agrees_with_the_judge(case):
     with pytest.MonkeyPatch.context() as patch:
         small(patch)
@@ -82,7 +82,7 @@ def edited_in_place(draw: st.DrawFn) -> Case:
 
 
 @given(case=edited_in_place(), near=st.sampled_from([20, 60, 400]))
-@runs(150)
+@runs(80)
 def test_the_engine_agrees_with_the_judge_on_rows_edited_in_place(case, near):
     with pytest.MonkeyPatch.context() as patch:
         small(patch, near)

@@ -186,16 +186,14 @@ def suggest_keys(
         return [_from_sample(table, sample, columns) for columns in guesses[:most]]
 
 
-def guess_keys(
-    old: Source, new: Source, *, rename: Mapping[str, str] = {}, ignore: Sequence[str] = (), most: int = 3
-) -> list[KeySuggestion]:
+def guess_keys(old: Source, new: Source, *, rename: Mapping[str, str] = {}, most: int = 3) -> list[KeySuggestion]:
     """The same from samples alone, in a moment however large the files are. None of it is verified.
 
     Raises:
-        PlanError: the files have no column in common, or a renamed or ignored column is none.
+        PlanError: the files have no column in common, or a renamed column is none.
         SourceError: a file can't be read.
     """
-    table, sample = _sampled(make_plan(old, new, Choices(rename=rename, ignore=tuple(ignore))))
+    table, sample = _sampled(make_plan(old, new, Choices(rename=rename)))
     return [_from_sample(table, sample, columns) for columns in _sets(table, sample)[:most]]
 
 

@@ -26,7 +26,7 @@ from diffing.errors import DiffError, PlanError
 from diffing.plan import Choices, EngineName
 
 if TYPE_CHECKING:
-    from diffing.engines import Engine, Watch
+    from diffing.engines import Engine, Wanted, Watch
     from diffing.metrics import Metric
     from diffing.preparing import Prepared
     from diffing.result import Result
@@ -168,12 +168,14 @@ def _run(options: argparse.Namespace, engine: Engine, prepared: Prepared, folder
         _refuse_output(Path(options.output), prepared)
         if options.for_spreadsheets and _kind(options) != "csv":
             raise PlanError("--for-spreadsheets is for CSV files, which spreadsheets open.", "Leave it out, or write CSV (--format csv).")
+    written = _output_file(options, folder)
     with _progress() as watch:
-        result = engine.run(prepared.plan, folder, watch)
+        result = engine.run(prepared.plan, folder, watch, _wanted(options, written))
         if options.totals:
             result = engine.add_totals(result, watch)
-        if options.output:
-            _write(result, options, folder)
+        if written:
+            _export(result, written, _kind(options))
+            _hand_over(written, Path(options.output))
     if options.json:
         _say(json.dumps(result.summary.report(), ensure_ascii=False, indent=2))
     else:
@@ -223,29 +225,43 @@ def _kind(options: argparse.Namespace) -> str:
     return options.format or FORMATS.get(Path(options.output).suffix.lower(), "csv")
 
 
-def _write(result: Result, options: argparse.Namespace, folder: Path) -> None:
-    path, kind = Path(options.output), _kind(options)
-    if not _is_special(path):
-        _export(result, path.resolve() if path.is_symlink() else path, kind, options)
-        return
-    made = folder / "output"
-    _export(result, made, kind, options)
-    try:
-        with made.open("rb") as rows, path.open("wb") as out:
-            shutil.copyfileobj(rows, out)
-    except OSError as error:
-        raise DiffError(f"{path} can't be written: {error.strerror}.", "Choose another file or folder, or free some space.") from error
+def _output_file(options: argparse.Namespace, folder: Path) -> Path | None:
+    """The file in which the differing rows are written: what is asked for, or one that is copied there."""
+    if not options.output:
+        return None
+    path = Path(options.output)
+    return folder / "output" if _is_special(path) else path.resolve() if path.is_symlink() else path
 
 
-def _export(result: Result, path: Path, kind: str, options: argparse.Namespace) -> None:
+def _wanted(options: argparse.Namespace, file: Path | None) -> Wanted:
+    """What has to be known of the differing rows to write and to show them."""
+    from diffing.engines import ALL_ROWS, Wanted
+    from diffing.terminal import EXAMPLES
+
+    if file and _kind(options) != "csv":
+        return ALL_ROWS
+    return Wanted(0 if options.json else EXAMPLES, file, options.for_spreadsheets)
+
+
+def _export(result: Result, path: Path, kind: str) -> None:
+    """Write what the engine did not write."""
     from diffing import export
 
     if kind == "parquet":
         export.write_parquet(result, path)
     elif kind == "json":
         export.write_json_lines(result, path)
-    else:
-        export.write_csv(result, path, for_spreadsheets=options.for_spreadsheets)
+
+
+def _hand_over(made: Path, path: Path) -> None:
+    """Copy the file to a pipe or a device, if that is what was asked for."""
+    if not _is_special(path):
+        return
+    try:
+        with made.open("rb") as rows, path.open("wb") as out:
+            shutil.copyfileobj(rows, out)
+    except OSError as error:
+        raise DiffError(f"{path} can't be written: {error.strerror}.", "Choose another file or folder, or free some space.") from error
 
 
 def _tell(result: Result, prepared: Prepared) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,20 +47,32 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
     Raises:
         StoreError: the file can't be written.
     """
-    columns = output_columns(result.plan)
-    header = ",".join(_spelled(_defused(name) if for_spreadsheets else name) for name in columns) + "\n"
-    items = [_defused_sql(each) if for_spreadsheets else each for each in columns.values()]
-    with _written(path) as part:
+    with written(path) as part:
         if not result.summary.differing_rows:
-            part.write_bytes(header.encode())
+            part.write_text(csv_header(result.plan, for_spreadsheets=for_spreadsheets), encoding="utf-8", newline="")
             return
+        values: dict[str, Any] = {"rows": result.rows_pattern}
+
+        def bind(value: str) -> str:
+            values[f"v{len(values)}"] = value
+            return f"$v{len(values) - 1}"
+
         with _rows(result, path.parent) as con:
-            named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
-            con.execute(
-                f"COPY (SELECT {named} FROM read_parquet($rows)) TO $part"
-                " (FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', PREFIX $header, SUFFIX $end)",
-                {"rows": result.rows_pattern, "part": str(part), "header": header, "end": "\n"},  # lines are ended but for the last
-            )
+            con.execute(copy_csv(result.plan, "read_parquet($rows)", part, bind, for_spreadsheets=for_spreadsheets), values)
+
+
+def csv_header(plan: Plan, *, for_spreadsheets: bool) -> str:
+    """The first line of the diffed CSV."""
+    return ",".join(_spelled(_defused(name) if for_spreadsheets else name) for name in output_columns(plan)) + "\n"
+
+
+def copy_csv(plan: Plan, rows: str, file: Path, bind: Callable[[str], str], *, for_spreadsheets: bool) -> str:
+    """SQL that writes rows of a result as the diffed CSV; `rows` is SQL for them, `bind` gives a parameter for a value."""
+    items = [_defused_sql(each) if for_spreadsheets else each for each in output_columns(plan).values()]
+    named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
+    header, end = bind(csv_header(plan, for_spreadsheets=for_spreadsheets)), bind("\n")  # lines are ended but for the last
+    spelling = f"HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', PREFIX {header}, SUFFIX {end}"
+    return f"COPY (SELECT {named} FROM {rows}) TO {bind(str(file))} (FORMAT csv, {spelling})"
 
 
 def _spelled(cell: str) -> str:
@@ -93,7 +105,7 @@ def write_parquet(result: Result, path: Path, *, only: Sequence[int] | None = No
     import pyarrow.parquet as pq
 
     columns = output_columns(result.plan)
-    with _written(path) as part, _rows(result) as con:
+    with written(path) as part, _rows(result) as con:
         named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(columns.values()))
         rows = con.sql(f"SELECT {named} FROM read_parquet($rows)", params={"rows": result.rows_pattern})
         reader: Any = rows.to_arrow_reader(50_000)
@@ -117,7 +129,7 @@ def _within(places: Sequence[int], first: int, count: int) -> list[int]:
 
 def write_json_lines(result: Result, path: Path) -> None:
     """The same rows as JSON, one object per line; empty cells are null."""
-    with _written(path) as part, part.open("w", encoding="utf-8") as out:
+    with written(path) as part, part.open("w", encoding="utf-8") as out:
         for row in differing_rows(result):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -152,7 +164,7 @@ def _rows(result: Result, *folders: Path) -> Iterator[duckdb.DuckDBPyConnection]
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[Path]:
+def written(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when it is complete."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

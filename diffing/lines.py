@@ -62,7 +62,7 @@ def regular_records(chunk: bytes, marks: Marks, *, crlf: bool) -> Block | None:
             return None
         cuts &= ~inside
         ends = ends[~_at(inside, ends)]
-    if (np.diff(_count_before(cuts, ends), prepend=0) != marks.columns - 1).any():
+    if not np.array_equal(_count_before(cuts, ends), np.arange(1, len(ends) + 1) * (marks.columns - 1)):
         return None
     if marks.columns == 1 and (np.diff(ends, prepend=-1) <= 1 + crlf).any():
         return None  # blank lines
@@ -133,6 +133,8 @@ def _count_before(bits: Bits, at: Positions) -> Positions:
     before = np.zeros(len(bits) + 1, np.intp)
     np.cumsum(np.bitwise_count(bits), out=before[1:])
     word = at >> 6
-    below = (ONE << (at & 63).astype(np.uint64)) - ONE
-    found: Positions = before[word] + np.bitwise_count(bits[word] & below)
+    below = (ONE << (at & 63).view(np.uint64)) - ONE
+    below &= bits.take(word, mode="clip")
+    found: Positions = before.take(word, mode="clip")
+    found += np.bitwise_count(below)
     return found

@@ -430,7 +430,7 @@ class Sql:
         all_match = (
             f"coalesce(bool_and({self.spelling.matches(f'p{i}', plain)} OR p{i} IS NULL), TRUE)" for i in range(len(self.plan.key))
         )
-        return [test if may else "FALSE" for may, test in zip(candidates, all_match, strict=True)]
+        return [test if may else "bool_and(FALSE)" for may, test in zip(candidates, all_match, strict=True)]
 
     def _exact_order(self, form: str, reads: str) -> list[str]:
         """Order by the exact value of canonical numbers that are the same as doubles."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffing.dialects import DialectChoice
+from diffing.engines import Wanted
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.export import write_csv
 from diffing.plan import Choices
@@ -56,16 +57,18 @@ def compare_files(
     new_dialect: DialectChoice = DialectChoice(),
     **choices: Any,
 ) -> Compared:
-    """Compare two files by the given choices; without a key, whole rows."""
+    """Compare two files by the given choices; without a key, whole rows. The diffed CSV is the same from the engine and from its result."""
     sources = open_pair(old, new, workdir=workdir, old_choice=old_dialect, new_choice=new_dialect)
     plan = prepare(*sources, Choices(**choices), workdir=workdir, keyless=True).plan
     folder = workdir / "result"
     folder.mkdir(exist_ok=True)
-    result = ENGINE.run(plan, folder)
+    result = ENGINE.run(plan, folder, wanted=Wanted(csv=folder / "at_once.csv"))
     if totals:
         result = ENGINE.add_totals(result)
     write_csv(result, folder / "diff.csv")
-    return Compared(result.summary, (folder / "diff.csv").read_bytes().decode())
+    written = (folder / "diff.csv").read_bytes()
+    assert (folder / "at_once.csv").read_bytes() == written
+    return Compared(result.summary, written.decode())
 
 
 def compare_texts(old: str, new: str, workdir: Path, **choices: Any) -> Compared:

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 
 from diffing.demo import write_demo
-from diffing.engines import Watch
+from diffing.engines import Wanted, Watch
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import Cancelled, EngineError, PlanError, SourceError
+from diffing.export import differing_rows, write_csv
 from diffing.metrics import load_metrics
 from diffing.plan import Choices, Tolerance, make_plan
 from diffing.preparing import prepare
 from diffing.result import SUMMARY_FILE, Summary
 from diffing.sources import open_source
-from tests.comparing import compare_files, compare_texts
+from tests.comparing import ENGINE, compare_files, compare_texts
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("engine")
@@ -242,6 +243,33 @@ def test_nothing_is_left_but_the_result(tmp_path, engine):
     folder.mkdir()
     engine.run(small_plan(tmp_path), folder)
     assert sorted(os.listdir(folder)) == ["rows.parquet", "summary.json"]
+
+
+@pytest.mark.parametrize("for_spreadsheets", [False, True])
+def test_the_diffed_csv_is_written_at_once_where_no_rows_are_kept(tmp_path, engine, for_spreadsheets):
+    plan = small_plan(tmp_path)
+    write_csv(engine.run(plan, tmp_path), tmp_path / "diff.csv", for_spreadsheets=for_spreadsheets)
+    result = engine.run(plan, tmp_path, wanted=Wanted(0, tmp_path / "at_once.csv", for_spreadsheets))
+    assert (tmp_path / "at_once.csv").read_bytes() == (tmp_path / "diff.csv").read_bytes()
+    assert result.summary.changed == 1000
+
+
+def test_the_rows_that_are_kept_are_the_first_ones(tmp_path):
+    plan = small_plan(tmp_path)
+    rows = list(differing_rows(ENGINE.run(plan, tmp_path)))
+    few = ENGINE.run(plan, tmp_path, wanted=Wanted(7))
+    assert list(differing_rows(few)) == rows[:7]
+    assert few.summary.differing_rows == len(rows)
+
+
+def test_no_output_is_written_if_a_file_changes_before_the_end(tmp_path, engine):
+    plan, diff = small_plan(tmp_path), tmp_path / "diff.csv"
+    diff.write_text("older")
+    (tmp_path / "new.csv").write_text("k,v,t\n1,2,3\n")
+    with pytest.raises(SourceError, match="new.csv changed while"):
+        engine.run(plan, tmp_path, wanted=Wanted(csv=diff))
+    assert diff.read_text() == "older"
+    assert not list(tmp_path.glob(".diff.csv*"))
 
 
 def test_a_comparison_can_be_cancelled(tmp_path, engine):

@@ -52,3 +52,12 @@ def test_of_moved_rows_with_some_edits_the_edited_ones_are_read(read, tmp_path):
 def test_where_most_rows_differ_no_search_is_made_for_the_others(read, tmp_path):
     compared([row.replace("words", "texts") if i % 10 else row for i, row in enumerate(ROWS)], tmp_path)
     assert read == {"old": len(ROWS), "new": len(ROWS)}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cell_that_begins_as_files_with_a_byte_order_mark_do_keeps_it(first, tmp_path):
+    rows = [f"{i},1,x\n" for i in range(50)]
+    old, new = ([f"\ufeffa,{price},x\n", *rows] if first else [*rows, f"\ufeffa,{price},x\n"] for price in "23")
+    found = compare_texts(HEADER + "".join(old), HEADER + "".join(new[::-1]), tmp_path, key=("id",))
+    assert found.fates == {"added": 0, "removed": 0, "changed": 1, "unchanged": 50}
+    assert found.rows[0]["id"] == "\ufeffa"

@@ -31,12 +31,27 @@ class Watch:
             raise Cancelled("The comparison was cancelled.", "Start it again when you need it.")
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is wanted of the differing rows; sorting and storing rows that nobody looks at takes its time."""
+
+    most: int | None = None
+    """An engine need not keep more of them than the first so many; None: all."""
+    csv: Path | None = None
+    """Where to write all of them as the diffed CSV, if anywhere."""
+    for_spreadsheets: bool = False
+    """Whether what a spreadsheet would run as a formula is defused in it."""
+
+
+ALL_ROWS = Wanted()
+
+
 class Engine(Protocol):
     """Runs plans. Its results say the same whatever the engine."""
 
     name: str
 
-    def run(self, plan: Plan, folder: Path, watch: Watch = ...) -> Result:
+    def run(self, plan: Plan, folder: Path, watch: Watch = ..., wanted: Wanted = ...) -> Result:
         """Compare, and leave `rows.parquet` and `summary.json` in the (existing) folder.
 
         Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from diffing import grammar
 from diffing.engines.run import Run
@@ -38,15 +37,13 @@ def why_so_few(sql: Sql, would_match: Callable[[Callable[[str], str]], float], m
     return f"{share}: {why}." if why else f"{share}. Check that the key is right and that both files are of the same table."
 
 
-def share_that_would_match(run: Run, rows_file: Path, form: Callable[[str], str]) -> float:
-    """Share of a sample of added keys that have a removed partner under a form of the cells."""
+def share_that_would_match(run: Run, rows: str, form: Callable[[str], str]) -> float:
+    """Share of a sample of added keys that have a removed partner under a form of the cells; `rows` is SQL for the rows of the result."""
     keys = range(len(run.plan.key))
     new = ", ".join(form(f"k{i}_new") + f" AS f{i}" for i in keys)
     old = ", ".join(form(f"k{i}_old") + f" AS f{i}" for i in keys)
-    file = run.sql.bind(str(rows_file))
     same = " AND ".join(f"a.f{i} IS NOT DISTINCT FROM r.f{i}" for i in keys)
-    removed = f"SELECT {old} FROM read_parquet({file}) WHERE change = 'removed'"
-    added = f"SELECT {new} FROM read_parquet({file}) WHERE change = 'added' LIMIT {SAMPLE}"
+    removed = f"SELECT {old} FROM {rows} WHERE change = 'removed'"
+    added = f"SELECT {new} FROM {rows} WHERE change = 'added' LIMIT {SAMPLE}"
     matches = f"CASE WHEN EXISTS (FROM ({removed}) AS r WHERE {same}) THEN 1 ELSE 0 END"
-    found = run.execute(f"SELECT avg({matches}) FROM ({added}) AS a").fetchone()
-    return float(found[0] or 0) if found else 0.0
+    return float(run.row(f"SELECT avg({matches}) FROM ({added}) AS a")[0] or 0)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from diffing.engines.advice import share_that_would_match, why_so_few
@@ -35,14 +34,15 @@ class Tally:
     matches: list[Counter[str]]
 
 
-def summarize(run: Run, matching: Matching, compared: str, rows_file: Path) -> Summary:
-    """The summary; `compared` is SQL for all rows that were compared, `rows_file` those that differ.
+def summarize(run: Run, matching: Matching, compared: str) -> Summary:
+    """The summary; `compared` is SQL for all rows that were compared.
 
     Raises:
         EngineError: the counts break the laws of conservation, so the result is wrong.
     """
-    why = partial(why_so_few, run.sql, partial(share_that_would_match, run, rows_file))
-    return summary_of(run.plan, run.sides, matching, _tally(run, compared), lambda: _values(run, rows_file), why)
+    differing = f"(FROM {compared} WHERE change <> '{Change.UNCHANGED}')"
+    why = partial(why_so_few, run.sql, partial(share_that_would_match, run, differing))
+    return summary_of(run.plan, run.sides, matching, _tally(run, compared), lambda: _values(run, differing), why)
 
 
 def summary_of(
@@ -110,29 +110,28 @@ def _columns(plan: Plan, tally: Tally, matched: int, values: Values) -> Iterator
         yield ColumnSummary(pair.name, pair.type, changed, share, same, total, unreadable)
 
 
-def _values(run: Run, rows_file: Path) -> Values:
-    file = run.sql.bind(str(rows_file))
-    values = _sums_of_decimals(run, file)
+def _values(run: Run, rows: str) -> Values:
+    values = _sums_of_decimals(run, rows)
     for pair, every in run.sql.rule_groups():
         wanted = [i for i in every if i not in values and pair.type is not ColumnType.TEXT]
         for first in range(0, len(wanted), AT_ONCE):
-            for i, *sums, unreadable in run.execute(_value_query(run, pair, wanted[first : first + AT_ONCE], file)).fetchall():
+            for i, *sums, unreadable in run.execute(_value_query(run, pair, wanted[first : first + AT_ONCE], rows)).fetchall():
                 values[i] = (exact_sum(*sums) if sums else None, int(unreadable or 0))
     return values
 
 
-def _sums_of_decimals(run: Run, file: str) -> Values:
+def _sums_of_decimals(run: Run, rows: str) -> Values:
     """The same of columns that hold nothing but decimals of few digits."""
     digits = {i: run.sql.digits[pair] for i, pair in enumerate(run.plan.columns) if pair in run.sql.digits}
     types = {i: f"DECIMAL({each.width + 1},{each.after})" for i, each in digits.items() if each.is_narrow}
     if not types:
         return {}
     items = (f"sum(CAST(c{i}_change AS {type_}))" for i, type_ in types.items())
-    found = run.execute(f"SELECT {', '.join(items)} FROM read_parquet({file})").fetchone() or ()
+    found = run.row(f"SELECT {', '.join(items)} FROM {rows}")
     return {i: (exact_sum(total, None, None, None), 0) for i, total in zip(types, found, strict=True)}
 
 
-def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> str:
+def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], rows: str) -> str:
     """SQL for the columns `at`, which have one rule: position, parts of the sum of changes, unreadable cells."""
     number = pair.type is ColumnType.NUMBER
     sums = "".join(f", {item}" for item in sum_items(run.sql, "x", "d")) if number else ""
@@ -148,7 +147,7 @@ def _value_query(run: Run, pair: ColumnPair, at: Sequence[int], file: str) -> st
     unreadable = unreadable_cells(run.sql, pair, "x IS NULL" if number else "TRUE", "times")
     changed = " WHERE x IS NULL OR x <> '0'" if number else ""
     exact = f", {exact_plain_item('x')} AS d" if number else ""
-    return f"SELECT i{sums}, {unreadable} FROM (SELECT *{exact} FROM (SELECT {long} FROM read_parquet({file})){changed}) GROUP BY i"
+    return f"SELECT i{sums}, {unreadable} FROM (SELECT *{exact} FROM (SELECT {long} FROM {rows}){changed}) GROUP BY i"
 
 
 def _new_cell_counts(run: Run, i: int) -> str:

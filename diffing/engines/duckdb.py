@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from diffing.digits import Digits
-from diffing.engines import Watch
+from diffing.engines import ALL_ROWS, Wanted, Watch
 from diffing.engines.counting import summarize
 from diffing.engines.hashes import Hashes
 from diffing.engines.leftovers import find_leftovers, hashes_for
@@ -26,6 +26,7 @@ from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progre
 from diffing.engines.stretches import find_common, together
 from diffing.engines.totals import totals, whole_keys, with_totals
 from diffing.errors import EngineError
+from diffing.export import copy_csv, csv_header, written
 from diffing.locked import connected
 from diffing.plan import ColumnPair, Plan
 from diffing.records import check_records
@@ -100,14 +101,15 @@ class DuckDBEngine:
         self.threads = threads
         self.disk_limit = disk_limit
 
-    def run(self, plan: Plan, folder: Path, watch: Watch | None = None) -> Result:
+    def run(self, plan: Plan, folder: Path, watch: Watch | None = None, wanted: Wanted = ALL_ROWS) -> Result:
         watch = watch or Watch()
         clock = Clock(watch)
         work = folder / "work"
-        with _in_words(plan), _emptied(work):
-            with self._connected(folder, work, plan, watch) as con:
+        with _in_words(plan), _emptied(work), written(wanted.csv) if wanted.csv else nullcontext() as csv:
+            with self._connected([folder, work, *([csv.parent] if csv else [])], work, plan, watch) as con:
                 sides = _checked(plan, work, clock, hashes_for(plan, work))
-                summary = _compare(Run(plan, con, sides, work, clock, Sql(plan, DUCKDB)), folder / ROWS_FILE)
+                run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))
+                summary = _compare(run, partial(_write, run, folder / ROWS_FILE, wanted, csv))
             refuse_changed(plan)
         result = Result(plan, replace(summary, seconds=clock.seconds()), folder)
         write_summary(result)
@@ -120,7 +122,7 @@ class DuckDBEngine:
         plan = result.plan
         with _in_words(plan), _emptied(work):
             refuse_changed(plan)
-            with self._connected(result.folder, work, plan, watch) as con:
+            with self._connected([result.folder, work], work, plan, watch) as con:
                 sides = _checked(plan, work, clock, {})
                 clock.stage("adding up totals")
                 run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))
@@ -129,7 +131,7 @@ class DuckDBEngine:
         return write_totals(result, summary, clock)
 
     @contextmanager
-    def _connected(self, folder: Path, work: Path, plan: Plan, watch: Watch) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connected(self, folders: Sequence[Path], work: Path, plan: Plan, watch: Watch) -> Iterator[duckdb.DuckDBPyConnection]:
         config: dict[str, Any] = {
             "memory_limit": self.memory_limit,
             "temp_directory": str(work),
@@ -143,7 +145,7 @@ class DuckDBEngine:
         if len(plan.pairs) > WIDE:
             settings.append("disabled_optimizers = 'common_subexpressions,statistics_propagation'")
         files = [plan.old.path, plan.new.path, plan.old.data, plan.new.data]
-        with connected(folders=[folder, work], files=files, settings=settings, **config) as con, _interruptible(con, watch):
+        with connected(folders=folders, files=files, settings=settings, **config) as con, _interruptible(con, watch):
             yield con
 
 
@@ -235,8 +237,8 @@ def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes])
     return of_both(check)
 
 
-def _compare(run: Run, rows_file: Path) -> Summary:
-    """Walk all stages: leave the differing rows in output order in a file, and count them."""
+def _compare(run: Run, write: Callable[[str, Summary], None]) -> Summary:
+    """Walk all stages: count the differing rows, and have them written in output order."""
     run.clock.stage("cancelling identical rows")
     unique = find_leftovers(run)
     run.clock.stage("matching rows")
@@ -245,14 +247,23 @@ def _compare(run: Run, rows_file: Path) -> Summary:
     compared = _compared_as_expected(run)
     whole = _whole_keys(run)
     run.execute("DROP TABLE old_left; DROP TABLE new_left")
-    run.clock.stage("sorting the result")
-    rows = run.sql.output_rows(compared, repeated=matching.repeated, whole=whole)
-    _write(run, rows, rows_file)
     run.clock.stage("counting")
-    return summarize(run, matching, compared, rows_file)
+    summary = summarize(run, matching, compared)
+    run.clock.stage("sorting the result")
+    write(run.sql.output_rows(compared, repeated=matching.repeated, whole=whole), summary)
+    return summary
 
 
-def _write(run: Run, rows: str, file: Path) -> None:
+def _write(run: Run, file: Path, wanted: Wanted, csv: Path | None, rows: str, summary: Summary) -> None:
+    """Write rows in their order: as Parquet those that are wanted, as CSV all."""
+    _write_parquet(run, rows if wanted.most is None else f"{rows} LIMIT {int(wanted.most)}", file)
+    if csv and summary.differing_rows:
+        run.execute(copy_csv(run.plan, f"({rows})", csv, run.sql.bind, for_spreadsheets=wanted.for_spreadsheets))
+    elif csv:
+        csv.write_text(csv_header(run.plan, for_spreadsheets=wanted.for_spreadsheets), encoding="utf-8", newline="")
+
+
+def _write_parquet(run: Run, rows: str, file: Path) -> None:
     """Write rows as Parquet, in their order. With very many columns that is Arrow's work: DuckDB's takes the square of the columns."""
     if len(run.plan.pairs) <= WIDE:
         run.execute(f"COPY ({rows}) TO {run.sql.bind(str(file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})")
@@ -285,7 +296,7 @@ def _expected(run: Run, left: Mapping[str, int]) -> Iterator[tuple[ColumnPair, D
         return
     cells, every = ", ".join(run.cell_names()), {side: left[side] // SAMPLE + 1 for side in SIDES}
     sample = " UNION ALL ".join(f"SELECT {cells} FROM {side}_left WHERE rowid % {every[side]} = 0" for side in SIDES)
-    found = run.execute(f"SELECT {', '.join(measures.values())} FROM ({sample})").fetchone() or ()
+    found = run.row(f"SELECT {', '.join(measures.values())} FROM ({sample})")
     for pair, (fits, before, after) in zip(measures, found, strict=True):
         if fits:
             yield pair, Digits.of(before or 0, after or 0)
@@ -307,6 +318,8 @@ def _compared(run: Run, left: Mapping[str, int]) -> str:
 
 def _whole_keys(run: Run) -> frozenset[str]:
     """The key columns whose cells are empty or plain whole numbers in all rows that are left."""
-    items = ", ".join(run.sql.whole_numbers()) or "FALSE"
-    found = [run.execute(f"SELECT {items} FROM {side}_left").fetchone() or () for side in SIDES]
+    items = ", ".join(run.sql.whole_numbers())
+    if not items:
+        return frozenset()
+    found = [run.row(f"SELECT {items} FROM {side}_left") for side in SIDES]
     return frozenset(pair.name for pair, old, new in zip(run.plan.key, *found, strict=False) if old and new)

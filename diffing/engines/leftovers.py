@@ -15,17 +15,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import pyarrow as pa
 
-from diffing.engines.hashes import Hashed, Hashes, Lengths, Rows, Runs, bucket_count, runs_of
+from diffing.engines.hashes import Hashes, Lengths, Runs, bucket_count, runs_of
 from diffing.engines.matching import may_repeat
 from diffing.engines.reading import cells
 from diffing.engines.run import SIDES, Run, Side
+from diffing.engines.surplus import rows_without_partner
 from diffing.lines import Marks, Positions
 from diffing.plan import Plan
 from diffing.sources import Format, Source
@@ -109,56 +108,15 @@ def _can_hide(old: Side, new: Side, old_hashes: Hashes, new_hashes: Hashes) -> b
 
 def _cancel_records(run: Run, hashes: Mapping[str, Hashes]) -> None:
     """Let each side read only the records that have no identical one in the other file."""
-    uneven = hashes["old"].sums != hashes["new"].sums
-
-    def picked(side: str, rows: Rows) -> pa.Table:
-        at = np.flatnonzero(uneven[hashes[side].buckets(rows.hashes)])
-        return _table(rows.hashes[at], at + rows.first)
-
-    for side in SIDES:
-        run.execute(f"CREATE OR REPLACE TEMP TABLE {side}_rows (h UBIGINT, row BIGINT)")
+    wanted = rows_without_partner(hashes, run.clock.watch.check)
     with ThreadPoolExecutor(len(SIDES)) as pool:
-        for both in zip_longest(*(hashes[side].batches() for side in SIDES)):
-            found = {side: pool.submit(picked, side, rows) for side, rows in zip(SIDES, both, strict=True) if rows}
-            for side, each in found.items():
-                run.insert(f"{side}_rows", each.result())
-        _find_surplus(run, {side: f"SELECT h FROM {side}_rows" for side in SIDES})
-        wanted = {side: _rows_left(run, side) for side in SIDES}
         lefts = pool.map(lambda side: _only(run.sides[side], wanted[side], run.work / f"{side}.left.csv"), SIDES)
         run.sides.update(zip(SIDES, lefts, strict=True))
-    for side in SIDES:
-        run.execute(f"DROP TABLE {side}_rows")
 
 
-def _table(hashes: Hashed, rows: Positions) -> pa.Table:
-    """Hashes and row numbers as DuckDB reads them."""
-    h = pa.UInt64Array.from_buffers(pa.uint64(), len(hashes), [None, pa.py_buffer(hashes)])
-    row = pa.Int64Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
-    return pa.Table.from_arrays([h, row], names=["h", "row"])
-
-
-def _rows_left(run: Run, side: str) -> Positions | None:
-    """The numbers of the rows that have no identical row in the other file, in order; None if that is all rows."""
-    sign = 1 if side == "old" else -1
-    if run.number(f"SELECT sum(greatest(net * {sign}, 0)) FROM surplus") == run.sides[side].rows:
-        return None
-    found: Positions = run.execute(_select_left(run, side)).fetchnumpy()["row"]
-    return found
-
-
-def _select_left(run: Run, side: str) -> str:
-    """SQL for the numbers of the rows that are left; of equal rows the first ones are."""
-    more = f"net {'>' if side == 'old' else '<'} 0"
-    left = f"SELECT row FROM {side}_rows WHERE h IN (SELECT h FROM surplus WHERE alone AND {more})"
-    if run.number(f"SELECT count(*) FROM surplus WHERE NOT alone AND {more}"):
-        numbered = f"SELECT row, row_number() OVER (PARTITION BY h ORDER BY row) AS copy, abs(net) AS copies FROM {side}_rows"
-        left += f" UNION ALL SELECT row FROM ({numbered} JOIN surplus USING (h) WHERE NOT alone AND {more}) WHERE copy <= copies"
-    return f"SELECT row FROM ({left}) ORDER BY row"
-
-
-def _only(each: Side, wanted: Positions | None, file: Path) -> Side:
-    """A side that has its wanted rows in a file of their own."""
-    if wanted is None:
+def _only(each: Side, wanted: Positions, file: Path) -> Side:
+    """A side that has its wanted rows in a file of their own, unless that is all."""
+    if len(wanted) == each.rows:
         return each
     assert each.records and each.hashes
     with each.records.path.open("rb") as source, file.open("wb", PIECE) as out:
@@ -168,8 +126,7 @@ def _only(each: Side, wanted: Positions | None, file: Path) -> Side:
 
 def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, lengths: Iterator[Lengths], wanted: Positions) -> None:
     """Copy the records with the wanted numbers, by the lengths of all; the first one begins at `offset`."""
-    if os.pread(source.fileno(), 3, offset) == codecs.BOM_UTF8 and wanted[:1] == [0]:
-        out.write(codecs.BOM_UTF8)  # readers take away the first one
+    out.write(codecs.BOM_UTF8)  # readers take one away; what a cell begins with stays
     first = done = 0
     buffer = memoryview(bytearray(PIECE))
     for some in lengths:

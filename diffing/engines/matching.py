@@ -78,7 +78,7 @@ def _same_with_empty_keys(run: Run) -> int:
 def _key_counts(run: Run, side: str, same: int) -> KeyCounts:
     """`same`: rows with an empty key cell that are not counted, since both sides have them."""
     times = "o" if side == "old" else "n"
-    found = run.execute(f"SELECT count(*), coalesce(sum({times}), 0) FROM repeated WHERE {times} > 1").fetchone() or (0, 0)
+    found = run.row(f"SELECT count(*), coalesce(sum({times}), 0) FROM repeated WHERE {times} > 1")
     empty = run.number(f"SELECT count(*) FROM {side}_left WHERE {run.sql.has_empty()}")
     return KeyCounts(empty - same, int(found[0]), int(found[1]))
 

@@ -98,16 +98,13 @@ class Run:
         named = set(re.findall(r"\$(\w+)", re.sub(r"'(?:[^']|'')*'", "", statement)))
         return {name: self.sql.params[name] for name in named}
 
-    def insert(self, table: str, rows: pa.Table) -> None:
-        """Add rows to a table."""
-        self.con.register("inserted", rows)
-        self.execute(f"INSERT INTO {table} FROM inserted")
-        self.con.unregister("inserted")
+    def row(self, statement: str) -> tuple[Any, ...]:
+        """The one row a query answers. It is done then, as it has to be before `batches`."""
+        return self.execute(statement).fetchall()[0]
 
     def number(self, statement: str) -> int:
         """The one number a query answers; 0 for NULL."""
-        found = self.execute(statement).fetchone()
-        return int(found[0] or 0) if found else 0
+        return int(self.row(statement)[0] or 0)
 
     def cell_names(self) -> list[str]:
         """p0, p1, …: the cells of the plan's pairs, key first."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffing.dialects import DialectChoice
-from diffing.engines import Watch, spark_sources
+from diffing.engines import ALL_ROWS, Wanted, Watch, spark_sources
 from diffing.engines.advice import why_so_few
 from diffing.engines.counting import summary_of
 from diffing.engines.run import SIDES, Clock, Side, of_both, reading_progress, refuse_bad_lines, refuse_changed, write_summary, write_totals
@@ -32,6 +32,7 @@ from diffing.engines.spark_sources import Place, look_again
 from diffing.engines.spark_sql import SPARK
 from diffing.engines.totals import with_totals
 from diffing.errors import BadLinesError, EngineError
+from diffing.export import write_csv
 from diffing.keys import spelled_in_two_ways
 from diffing.plan import Choices, ColumnPair, Plan, make_plan
 from diffing.records import BadLines, check_records
@@ -66,7 +67,7 @@ class SparkEngine:
         self.master = check_master(master)
         self.settings = dict(settings or {})
 
-    def run(self, plan: Plan, folder: Path, watch: Watch | None = None) -> Result:
+    def run(self, plan: Plan, folder: Path, watch: Watch | None = None, wanted: Wanted = ALL_ROWS) -> Result:
         watch = watch or Watch()
         clock = Clock(watch)
         with _emptied(folder / "work") as work:
@@ -75,6 +76,8 @@ class SparkEngine:
             refuse_changed(plan)
         result = Result(plan, replace(summary, seconds=clock.seconds()), folder)
         write_summary(result)
+        if wanted.csv:
+            write_csv(result, wanted.csv, for_spreadsheets=wanted.for_spreadsheets)
         return result
 
     def add_totals(self, result: Result, watch: Watch | None = None) -> Result:

@@ -51,7 +51,7 @@ def number_totals(
 
 def totals(run: Run, side: str) -> dict[int, str]:
     """The same of a file, by DuckDB."""
-    return number_totals(run.sql, partial(sum_items, run.sql), cells(run, side), lambda statement: run.execute(statement).fetchone() or ())
+    return number_totals(run.sql, partial(sum_items, run.sql), cells(run, side), run.row)
 
 
 def whole_keys(run: Run, side: str) -> KeyCounts:
@@ -59,8 +59,8 @@ def whole_keys(run: Run, side: str) -> KeyCounts:
     listed = ", ".join(run.sql.match_names())
     keys = f"SELECT {listed} FROM (SELECT *{run.sql.forms(side)} FROM ({cells(run, side)}))"
     grouped = f"SELECT count(*) AS n, bool_or({run.sql.has_empty()}) AS empty FROM ({keys}) GROUP BY {listed}"
-    found = run.execute(
+    found = run.row(
         "SELECT coalesce(sum(n) FILTER (WHERE empty), 0), count(*) FILTER (WHERE n > 1), coalesce(sum(n) FILTER (WHERE n > 1), 0)"
         f" FROM ({grouped})"
-    ).fetchone() or (0, 0, 0)
+    )
     return KeyCounts(*map(int, found))

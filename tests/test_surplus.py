@@ -1,0 +1,59 @@
+"""Are the rows that are left those that the other file has not as often?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffing.engines import surplus
+from diffing.engines.hashes import Hashes
+from diffing.engines.surplus import rows_without_partner, without_partner
+from diffing.lines import Marks
+from tests.test_properties import runs
+
+HASHES = st.lists(st.one_of(st.integers(0, 4), st.integers(0, 2**64 - 1)), max_size=40)
+
+
+def left(mine: list[int], others: list[int]) -> list[int]:
+    """The places of the rows of one side that are left, counted one by one."""
+    there, rows = Counter(mine) - Counter(others), []
+    for place, each in enumerate(mine):
+        if there[each]:
+            there[each] -= 1
+            rows.append(place)
+    return rows
+
+
+@given(old=HASHES, new=HASHES)
+@runs(300)
+def test_equal_rows_cancel_one_for_one_and_the_first_are_left(old, new):
+    sides = [(np.array(each, np.uint64), 3 * np.arange(len(each))) for each in (old, new)]
+    found = without_partner(*sides[0], *sides[1])
+    assert [sorted((rows // 3).tolist()) for rows in found] == [left(old, new), left(new, old)]
+
+
+def hashed(folder: Path, name: str, hashes: np.ndarray) -> Hashes:
+    found = Hashes(folder / name, 64, Marks(ord(","), None, 1), None)
+    hashes.tofile(found.file)
+    np.add.at(found.sums, found.buckets(hashes), hashes)
+    found.rows = len(hashes)
+    return found
+
+
+def test_portions_give_what_all_at_once_gives(tmp_path, monkeypatch):
+    draw = np.random.default_rng(1).integers
+    old, new = draw(0, 2**64, 5000, np.uint64), draw(0, 2**64, 5000, np.uint64)
+    new[:4700] = old[300:]
+    old[10:20], new[10:15] = old[9], old[9]
+    both = {"old": hashed(tmp_path, "old", old), "new": hashed(tmp_path, "new", new)}
+    whole = rows_without_partner(both, lambda: None)
+    monkeypatch.setattr(surplus, "AT_ONCE", 50)
+    monkeypatch.setattr("diffing.engines.hashes.ROWS", 700)
+    portions = rows_without_partner(both, lambda: None)
+    sides = [old.tolist(), new.tolist()]
+    assert [portions[side].tolist() for side in both] == [left(*sides), left(*sides[::-1])]
+    assert [whole[side].tolist() for side in both] == [portions[side].tolist() for side in both]

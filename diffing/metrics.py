@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -133,6 +132,8 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, file: str) -> dict[str, Any]:
+    import tomllib  # takes a while, and only those who look into the registry need it
+
     try:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError says the line; an endless integer is another ValueError

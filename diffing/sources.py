@@ -10,7 +10,6 @@ import os
 import re
 import stat
 import struct
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -254,7 +253,7 @@ def _converted(source: Source, workdir: Path, what: str, pieces: Iterator[bytes]
     target = workdir / f"{told}.csv"
     if target.exists():
         return target
-    part = target.with_suffix(f".{uuid.uuid4().hex}.part")
+    part = target.with_suffix(f".{os.urandom(16).hex()}.part")
     try:
         with part.open("wb") as file:
             for piece in pieces:

@@ -122,7 +122,9 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "keys ignore case": lambda m: m.setattr(Sql, "same_key", _lower_keys(Sql.same_key)),
     "paired by rank": lambda m: m.setattr(matching, "MOST_PAIRS", 0),
     "cancelled all at once": lambda m: m.setattr(
-        surplus, "without_partner", lambda old, rows, new, new_rows: (rows[~np.isin(old, new)], new_rows[~np.isin(new, old)])
+        surplus,
+        "without_partner",
+        lambda old, new: (old[1][~np.isin(old[0], new[0])], new[1][~np.isin(new[0], old[0])]),
     ),
     "no order of texts": lambda m: m.setattr(matching, "_list_candidates", _unordered),
     "inner spaces": lambda m: spelled(m, trim=lambda text, characters: f"replace({text}, ' ', '')"),

@@ -32,7 +32,7 @@ def left(mine: list[int], others: list[int]) -> list[int]:
 @runs(300)
 def test_equal_rows_cancel_one_for_one_and_the_first_are_left(old, new):
     sides = [(np.array(each, np.uint64), 3 * np.arange(len(each))) for each in (old, new)]
-    found = without_partner(*sides[0], *sides[1])
+    found = without_partner(*sides)
     assert [sorted((rows // 3).tolist()) for rows in found] == [left(old, new), left(new, old)]
 
 

@@ -19,7 +19,12 @@ from diffing.lines import Positions
 AT_ONCE = 1 << 22
 """About so many rows of both files are sorted at once."""
 
+OTHER_BITS, FINE = np.uint64(10), np.uint64((1 << 20) - 1)
+"""Buckets of hashes go by their highest bits; which others tell those of a portion apart, and how many."""
+
 Mask = npt.NDArray[np.bool_]
+Picked = tuple[Hashed, Positions]
+"""Hashes, and the numbers of their rows."""
 
 
 def rows_without_partner(hashes: Mapping[str, Hashes], check: Callable[[], None]) -> dict[str, Positions]:
@@ -31,8 +36,8 @@ def rows_without_partner(hashes: Mapping[str, Hashes], check: Callable[[], None]
     with ThreadPoolExecutor(len(SIDES)) as pool:
         for buckets in _shares(hashes):
             check()
-            old, new = pool.map(lambda side, some=buckets: _picked(hashes[side], some), SIDES)
-            for side, rows in zip(SIDES, without_partner(*old, *new), strict=True):
+            picked = pool.map(lambda side, some=buckets: _picked(hashes[side], some), SIDES)
+            for side, rows in zip(SIDES, without_partner(*_in_smaller_buckets(*picked)), strict=True):
                 found[side].append(rows)
     return {side: np.sort(np.concatenate(rows)) for side, rows in found.items()}
 
@@ -42,14 +47,15 @@ def _shares(hashes: Mapping[str, Hashes]) -> Iterator[Mask]:
     uneven = hashes["old"].sums != hashes["new"].sums
     share = np.count_nonzero(uneven) / len(uneven)
     portions = 1 + int(share * sum(each.rows for each in hashes.values())) // AT_ONCE
-    of_portion = np.arange(len(uneven)) % portions
     for n in range(portions):
-        yield uneven & (of_portion == n)
+        portion = np.zeros_like(uneven)
+        portion[n::portions] = uneven[n::portions]
+        yield portion
 
 
-def _picked(hashes: Hashes, buckets: Mask) -> tuple[Hashed, Positions]:
-    """The hashes in these buckets, and the numbers of their rows."""
-    found: list[tuple[Hashed, Positions]] = [(np.empty(0, np.uint64), np.empty(0, np.intp))]
+def _picked(hashes: Hashes, buckets: Mask) -> Picked:
+    """The rows in these buckets."""
+    found: list[Picked] = [(np.empty(0, np.uint64), np.empty(0, np.intp))]
     for rows in hashes.batches():
         at = np.flatnonzero(buckets.take(hashes.buckets(rows.hashes), mode="clip"))
         found.append((rows.hashes.take(at, mode="clip"), at + rows.first))
@@ -57,8 +63,20 @@ def _picked(hashes: Hashes, buckets: Mask) -> tuple[Hashed, Positions]:
     return np.concatenate(picked), np.concatenate(numbers)
 
 
-def without_partner(old: Hashed, old_rows: Positions, new: Hashed, new_rows: Positions) -> tuple[Positions, Positions]:
+def _in_smaller_buckets(old: Picked, new: Picked) -> tuple[Picked, Picked]:
+    """Those of the rows that are left when they are put in buckets by other bits of their hashes, of which few hold more than one."""
+    at = [((hashes >> OTHER_BITS) & FINE).view(np.intp) for hashes, _ in (old, new)]
+    sums = np.zeros(int(FINE) + 1, np.uint64)
+    np.add.at(sums, at[0], old[0])
+    np.subtract.at(sums, at[1], new[0])
+    kept = [np.flatnonzero(sums.take(each, mode="clip")) for each in at]
+    a, b = ((hashes.take(each, mode="clip"), rows.take(each, mode="clip")) for (hashes, rows), each in zip((old, new), kept, strict=True))
+    return a, b
+
+
+def without_partner(olds_picked: Picked, news_picked: Picked) -> tuple[Positions, Positions]:
     """The rows that are left when equal hashes cancel one for one: the first ones of each hash. Rows are given in order."""
+    (old, old_rows), (new, new_rows) = olds_picked, news_picked
     both = np.concatenate((old, new))
     if not len(both):
         return old_rows, new_rows

@@ -236,11 +236,14 @@ def _output_file(options: argparse.Namespace, folder: Path) -> Path | None:
 def _wanted(options: argparse.Namespace, file: Path | None) -> Wanted:
     """What has to be known of the differing rows to write and to show them."""
     from diffing.engines import ALL_ROWS, Wanted
-    from diffing.terminal import EXAMPLES
 
     if file and _kind(options) != "csv":
         return ALL_ROWS
-    return Wanted(0 if options.json else EXAMPLES, file, options.for_spreadsheets)
+    if options.json:
+        return Wanted(0, file, options.for_spreadsheets)
+    from diffing.terminal import EXAMPLES
+
+    return Wanted(EXAMPLES, file, options.for_spreadsheets)
 
 
 def _export(result: Result, path: Path, kind: str) -> None:

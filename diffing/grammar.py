@@ -71,6 +71,12 @@ class Shape(StrEnum):
     TEXT = "text"
 
 
+SPELLED_IN_TWO_WAYS = {
+    frozenset({Shape.INTEGER, Shape.WHOLE_DECIMAL}): r"[.]0*$",
+    frozenset({Shape.DATE, Shape.MIDNIGHT}): r"[ T]00:00(:00([.]0*)?)?$",
+}
+"""Shapes of the cells of two files that may be the same values, and what one of them has at its end more than the other."""
+
 _number = re.compile(NUMBER).fullmatch
 _timestamp = re.compile(TIMESTAMP).fullmatch
 _SHAPES = [

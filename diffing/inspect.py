@@ -217,7 +217,7 @@ def swapped(question: Question) -> Question:
 
 
 def tolerance_text(tolerance: Tolerance) -> str:
-    """A tolerance as people write it (see `metrics.parse_tolerance`); one that has both parts shows the larger of them."""
+    """A tolerance as people write it (see `plan.parse_tolerance`); one that has both parts shows the larger of them."""
     if tolerance.relative and not tolerance.absolute:
         return f"{tolerance.relative * 100:.12g}%"
     return f"{tolerance.absolute:.12g}"

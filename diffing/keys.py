@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
 
 from diffing.errors import EngineError, SourceError
-from diffing.grammar import DATE, INTEGER, MIDNIGHT, WHOLE_DECIMAL, ColumnType, Shape
+from diffing.grammar import DATE, INTEGER, MIDNIGHT, SPELLED_IN_TWO_WAYS, WHOLE_DECIMAL, ColumnType, Shape
 from diffing.locked import connected
-from diffing.plan import Choices, ColumnPair, Plan, make_plan
+from diffing.plan import Choices, ColumnPair, Plan, make_plan, shapes_of, spelled_in_two_ways
 from diffing.records import BadLines, check_records
 from diffing.sources import Format, Source, parquet_select, sample_rows
 
@@ -251,7 +251,7 @@ def _name_cost(name: str) -> float:
     return costs[-1] if costs else 1.0
 
 
-def _trait(pair: ColumnPair, shapes: set[Shape], place: float, old: Sequence[str], new: Sequence[str]) -> _Trait:
+def _trait(pair: ColumnPair, shapes: frozenset[Shape], place: float, old: Sequence[str], new: Sequence[str]) -> _Trait:
     """`place` is 0 for the leftmost column and almost 1 for the last."""
     cells = [*old, *new]
     nulls = cells.count("") / max(len(cells), 1)
@@ -278,21 +278,6 @@ def _chance(old: Counter[str], new: Counter[str]) -> float:
     return sum(count * new[cell] for cell, count in old.items()) / pairs if pairs else 0.0
 
 
-ZERO_FRACTION = r"[.]0*$"
-MIDNIGHT_CLOCK = r"[ T]00:00(:00([.]0*)?)?$"
-
-
-def _by_value(shapes: set[Shape]) -> str | None:
-    """What to cut off the cells of a column whose files seem to spell the same values in two ways."""
-    if shapes == {Shape.INTEGER, Shape.WHOLE_DECIMAL}:
-        return ZERO_FRACTION
-    return MIDNIGHT_CLOCK if shapes == {Shape.DATE, Shape.MIDNIGHT} else None
-
-
-def _shapes(plan: Plan, pair: ColumnPair) -> set[Shape]:
-    return {plan.old.columns[pair.old].shape, plan.new.columns[pair.new].shape}
-
-
 # --- the search on a sample ----------------------------------------------------------------------
 
 
@@ -301,7 +286,7 @@ class _Table:
     """What is known of the paired columns before a whole file is read."""
 
     plan: Plan
-    shapes: list[set[Shape]]
+    shapes: list[frozenset[Shape]]
     cuts: list[str | None]
     traits: list[_Trait]
 
@@ -351,8 +336,8 @@ def _longer(side: Rows, rows: Iterable[Sequence[Hashable]]) -> Rows:
 
 
 def _sampled(plan: Plan) -> tuple[_Table, _Sample]:
-    shapes = [_shapes(plan, pair) for pair in plan.pairs]
-    cuts = [_by_value(each) for each in shapes]
+    shapes = [shapes_of(plan, pair) for pair in plan.pairs]
+    cuts = [SPELLED_IN_TWO_WAYS.get(each) for each in shapes]
     rows = _thinned(sample_rows(plan.old)), _thinned(sample_rows(plan.new))
     old = {i: _texts(rows[0], pair.old, cut) for i, (pair, cut) in enumerate(zip(plan.pairs, cuts, strict=True))}
     new = {i: _texts(rows[1], pair.new, cut) for i, (pair, cut) in enumerate(zip(plan.pairs, cuts, strict=True))}
@@ -760,11 +745,6 @@ def matches_by_value(
         old_misses = _misses(con, plan.old, [(pair.old, plan.old.columns[pair.old].shape) for pair in asked], Path(copies), fill)
         new_misses = _misses(con, plan.new, [(pair.new, plan.new.columns[pair.new].shape) for pair in asked], Path(copies), fill)
     return tuple(pair.name for pair, o, n in zip(asked, old_misses, new_misses, strict=True) if not o and not n)
-
-
-def spelled_in_two_ways(plan: Plan) -> list[ColumnPair]:
-    """The key columns that, by their samples, may hold the same numbers or dates in two spellings."""
-    return [pair for pair in plan.key if _by_value(_shapes(plan, pair))]
 
 
 def _misses(con: DuckDBPyConnection, source: Source, asked: Sequence[tuple[int, Shape]], copies: Path, bad_lines: BadLines) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from difflib import get_close_matches
 from enum import StrEnum
 from os.path import normpath
@@ -14,21 +13,15 @@ from typing import Any
 
 from diffing.dialects import DialectChoice
 from diffing.errors import MetricError, PlanError, SourceError
-from diffing.grammar import ColumnType, is_number
-from diffing.plan import Choices, EngineName, Tolerance
+from diffing.grammar import ColumnType
+from diffing.plan import Choices, EngineName, Tolerance, parse_tolerance
 from diffing.records import BadLines
+from diffing.sources import URL, is_place
 
 DialectOverrides = Mapping[str, Any]
 """Fields of a `DialectChoice` to text, number or flag; those not named are found from the file."""
 
-URL = re.compile(r"[a-z][a-z0-9+.-]*://")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def is_place(text: str) -> bool:
-    """Whether it is no single file of this machine but what a cluster can read: a URL, a folder, or a pattern of names."""
-    path = Path(text)
-    return bool(URL.match(text)) or path.is_dir() or (bool(re.search(r"[*?\[{]", text)) and not path.exists())
 
 
 @dataclass(frozen=True)
@@ -100,23 +93,6 @@ def load_metrics(path: str | Path) -> dict[str, Metric]:
     path = Path(path).absolute()
     entries = _parse(_read(path), path.name)
     return {id_: _metric(id_, entry, path) for id_, entry in entries.items()}
-
-
-def parse_tolerance(text: str) -> Tolerance:
-    """A tolerance as people write it: "0.01" in the column's own unit, "0.1%" of the larger number.
-
-    Raises:
-        PlanError: the text is neither, or below zero.
-    """
-    number = text.strip().removesuffix("%").rstrip()
-    if not is_number(number) or float(number) < 0:
-        raise PlanError(
-            f"“{text}” is no tolerance.",
-            "Write a distance such as 0.01 or 1e-6 with a decimal point, a share such as 0.1%, or 0 for exactly.",
-        )
-    if "%" in text:
-        return Tolerance(relative=abs(float(Decimal(number) / 100)))
-    return Tolerance(absolute=abs(float(number)))
 
 
 def _read(path: Path) -> str:

@@ -11,8 +11,7 @@ from typing import NoReturn
 from diffing.dialects import DialectChoice
 from diffing.errors import PlanError
 from diffing.grammar import ColumnType
-from diffing.metrics import parse_tolerance
-from diffing.plan import Choices
+from diffing.plan import Choices, parse_tolerance
 from diffing.records import BadLines
 
 ALL = "\0"

@@ -10,11 +10,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 
 from diffing.errors import ColumnNotFound, PlanError
-from diffing.grammar import ColumnType, Shape
+from diffing.grammar import SPELLED_IN_TWO_WAYS, ColumnType, Shape, is_number
 from diffing.naming import unique_names
 from diffing.records import BadLines
 from diffing.sources import Column, Source
@@ -50,6 +51,23 @@ class Tolerance:
 
 DEFAULT_TOLERANCE = Tolerance(relative=1e-9)
 """What number columns get when the user says nothing; only where a cell has a non-zero fraction."""
+
+
+def parse_tolerance(text: str) -> Tolerance:
+    """A tolerance as people write it: "0.01" in the column's own unit, "0.1%" of the larger number.
+
+    Raises:
+        PlanError: the text is neither, or below zero.
+    """
+    number = text.strip().removesuffix("%").rstrip()
+    if not is_number(number) or float(number) < 0:
+        raise PlanError(
+            f"“{text}” is no tolerance.",
+            "Write a distance such as 0.01 or 1e-6 with a decimal point, a share such as 0.1%, or 0 for exactly.",
+        )
+    if "%" in text:
+        return Tolerance(relative=abs(float(Decimal(number) / 100)))
+    return Tolerance(absolute=abs(float(number)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +213,16 @@ def make_plan(old: Source, new: Source, choices: Choices = Choices(), *, by_valu
         bad_lines=choices.bad_lines,
     )
     return replace(plan, notes=tuple(_notes(plan)))
+
+
+def spelled_in_two_ways(plan: Plan) -> list[ColumnPair]:
+    """The key columns that, by their samples, may hold the same numbers or dates in two spellings."""
+    return [pair for pair in plan.key if shapes_of(plan, pair) in SPELLED_IN_TWO_WAYS]
+
+
+def shapes_of(plan: Plan, pair: ColumnPair) -> frozenset[Shape]:
+    """What the cells of a column look like in both files."""
+    return frozenset({plan.old.columns[pair.old].shape, plan.new.columns[pair.new].shape})
 
 
 def _adopt(old: Source, new: Source) -> tuple[Source, Source]:

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from diffing.dialects import DialectChoice
 from diffing.errors import PlanError, SourceError
 from diffing.grammar import SPACES
-from diffing.keys import KeySuggestion, matches_by_value, suggest_keys
-from diffing.metrics import is_place
-from diffing.plan import Choices, Plan, make_plan
+from diffing.plan import Choices, Plan, make_plan, spelled_in_two_ways
 from diffing.records import BadLines
-from diffing.sources import Column, Source, describe_columns, open_source, sample_rows
+from diffing.sources import Column, Source, describe_columns, is_place, open_source, sample_rows
+
+if TYPE_CHECKING:
+    from diffing.keys import KeySuggestion
 
 NO_KEY_THERE = (
     "Keys are not looked for in tables that only a cluster sees.",
@@ -94,8 +95,10 @@ def prepare(
         suggestion = _best_key(plan.old, plan.new, choices, workdir)
         choices = replace(choices, key=suggestion.columns)
         plan = make_plan(plan.old, plan.new, choices)
-    if choices.text or not plan.key:
+    if choices.text or not spelled_in_two_ways(plan):
         return Prepared(plan, suggestion)
+    from diffing.keys import matches_by_value  # takes a while
+
     names = tuple(pair.name for pair in plan.key)
     by_value = cluster.matches_by_value if cluster and (old.location or new.location) else matches_by_value
     widened = by_value(plan.old, plan.new, names, workdir=workdir, rename=choices.rename, bad_lines=choices.bad_lines)
@@ -126,6 +129,8 @@ def _typed(source: Source, choices: Choices) -> Source:
 def _best_key(old: Source, new: Source, choices: Choices, workdir: Path) -> KeySuggestion:
     if old.location or new.location:
         raise PlanError(*NO_KEY_THERE)
+    from diffing.keys import suggest_keys  # takes a while
+
     found = suggest_keys(old, new, workdir=workdir, rename=choices.rename, ignore=choices.ignore)
     usable = [each for each in found if each.names_rows]
     if usable:

@@ -60,11 +60,20 @@ OTHERS = {
 """How files begin that people take for tables."""
 
 
+URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
 class Format(StrEnum):
     """What kind of file a source is."""
 
     CSV = "csv"
     PARQUET = "parquet"
+
+
+def is_place(text: str) -> bool:
+    """Whether it is no single file of this machine but what a cluster can read: a URL, a folder, or a pattern of names."""
+    path = Path(text)
+    return bool(URL.match(text)) or path.is_dir() or (bool(re.search(r"[*?\[{]", text)) and not path.exists())
 
 
 @dataclass(frozen=True, slots=True)

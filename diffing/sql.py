@@ -465,8 +465,8 @@ class Sql:
 
     # --- statements ------------------------------------------------------------------------------
 
-    def compared_rows(self) -> str:
-        """Every row of old_left and new_left with its fate, beside its partner if it has one.
+    def compared_rows(self, old: str = "old_left", new: str = "new_left") -> str:
+        """Every row that is left with its fate, beside its partner if it has one; `old` and `new` are SQL for the rows.
 
         Unchanged rows keep their codes only; cells are null there.
         """
@@ -475,7 +475,7 @@ class Sql:
         forms = "".join(f", coalesce(o.m{i}, n.m{i}) AS m{i}" for i, pair in enumerate(self.plan.key) if self.has_form(pair))
         joined = (
             f"SELECT o.slot IS NOT NULL AS in_old, n.slot IS NOT NULL AS in_new{cells}{forms}"
-            f" FROM old_left AS o FULL JOIN new_left AS n ON {self.same_key('o', 'n')} AND o.slot = n.slot"
+            f" FROM {old} AS o FULL JOIN {new} AS n ON {self.same_key('o', 'n')} AND o.slot = n.slot"
         )
         read = f"SELECT {', '.join(['*', *self.doubles()])} FROM ({joined})"
         coded = f"SELECT *, CASE WHEN in_old AND in_new THEN {self.codes()} END AS codes FROM ({read})"

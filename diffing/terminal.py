@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from diffing.keys import KeySuggestion
 from diffing.result import Cell, Change, Result, Summary
+
+if TYPE_CHECKING:
+    from diffing.keys import KeySuggestion
 
 EXAMPLES = 6
 MOST_COLUMNS = 15

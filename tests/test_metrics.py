@@ -15,8 +15,8 @@ import pytest
 from diffing.dialects import DialectChoice
 from diffing.errors import MetricError, PlanError
 from diffing.grammar import ColumnType
-from diffing.metrics import Metric, load_metrics, parse_tolerance
-from diffing.plan import Choices, Tolerance
+from diffing.metrics import Metric, load_metrics
+from diffing.plan import Choices, Tolerance, parse_tolerance
 from diffing.records import BadLines
 
 ROOT = Path(__file__).parent.parent
@@ -351,5 +351,5 @@ def test_the_registry_needs_no_engine() -> None:
     tree = ast.parse((ROOT / "diffing" / "metrics.py").read_text(encoding="utf-8"))
     plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
-    own = {"diffing.dialects", "diffing.errors", "diffing.grammar", "diffing.plan", "diffing.records"}
+    own = {"diffing.dialects", "diffing.errors", "diffing.grammar", "diffing.plan", "diffing.records", "diffing.sources"}
     assert all(name in own or name.split(".")[0] in sys.stdlib_module_names for name in plain | named)

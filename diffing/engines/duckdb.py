@@ -40,6 +40,9 @@ WIDE = 150
 MANY_ROWS = 4_000_000
 """From so many rows on, those of both files together, what was compared waits in a file to be sorted."""
 
+FEW_ROWS, MANY_GROUPS = 5_000, 500_000
+"""Tables with more rows than the one and fewer than the other are halved to be joined."""
+
 ROW_GROUP = 20_480
 CELLS_OF_A_GROUP = 2_000_000
 """So many pairs of cells are written together at most where there are many columns, so that they fit in memory."""
@@ -309,11 +312,19 @@ def _compared(run: Run, left: Mapping[str, int]) -> str:
         run.execute(f"CREATE OR REPLACE TEMP TABLE compared ({', '.join(f'{name} VARCHAR' for name in run.sql.compared_columns())})")
         return "compared"
     if rows <= MANY_ROWS:
-        run.execute(f"CREATE OR REPLACE TEMP TABLE compared AS {run.sql.compared_rows()}")
+        old, new = (_halved(f"{side}_left", left[side]) for side in SIDES)
+        run.execute(f"CREATE OR REPLACE TEMP TABLE compared AS {run.sql.compared_rows(old, new)}")
         return "compared"
     file = run.sql.bind(str(run.work / "compared.parquet"))
     run.execute(f"COPY ({run.sql.compared_rows()}) TO {file} (FORMAT parquet, COMPRESSION lz4_raw)")
     return f"read_parquet({file})"
+
+
+def _halved(table: str, rows: int) -> str:
+    """SQL for the rows of a table that two threads share, which DuckDB has them do only with tables of several row groups."""
+    if not FEW_ROWS < rows < MANY_GROUPS:
+        return table
+    return f"(SELECT * FROM {table} WHERE rowid < {rows // 2} UNION ALL SELECT * FROM {table} WHERE rowid >= {rows // 2})"
 
 
 def _whole_keys(run: Run) -> frozenset[str]:

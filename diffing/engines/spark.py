@@ -33,8 +33,7 @@ from diffing.engines.spark_sql import SPARK
 from diffing.engines.totals import with_totals
 from diffing.errors import BadLinesError, EngineError
 from diffing.export import write_csv
-from diffing.keys import spelled_in_two_ways
-from diffing.plan import Choices, ColumnPair, Plan, make_plan
+from diffing.plan import Choices, ColumnPair, Plan, make_plan, spelled_in_two_ways
 from diffing.records import BadLines, check_records
 from diffing.result import ROWS_FILE, Result, Summary
 from diffing.sources import Format, Source

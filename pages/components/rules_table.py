@@ -13,8 +13,7 @@ from diffing.errors import DiffError
 from diffing.grammar import ColumnType
 from diffing.inspect import tolerance_text
 from diffing.jobs import Question
-from diffing.metrics import parse_tolerance
-from diffing.plan import Choices, ColumnPair, Plan, make_plan
+from diffing.plan import Choices, ColumnPair, Plan, make_plan, parse_tolerance
 from diffing.records import BadLines
 from pages.components.fates import code, number, plain
 from pages.components.files_draft import change, choose, draft, entered, synced

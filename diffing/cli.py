@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from diffing import options as given
 from diffing.aside import aside
 from diffing.dialects import DialectChoice
-from diffing.errors import DiffError, PlanError
+from diffing.errors import DiffError, NotUtf8Error, PlanError
 from diffing.plan import Choices, EngineName
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from diffing.metrics import Metric
     from diffing.preparing import Prepared
     from diffing.result import Result
+    from diffing.sources import Source
 
 SAME, DIFFERENT, TROUBLE, STOPPED = 0, 1, 2, 130
 SHOW_PROGRESS_AFTER = 1.0
@@ -130,11 +131,18 @@ def _compare_both(
 
     with _workdir() as folder:
         describe = partial(open_pair, *places, workdir=folder, old_choice=dialects[0], new_choice=dialects[1])
-        described = aside(describe) if _engine_name(options) is EngineName.DUCKDB else None
+        presume = bool(keyless or choices.key)  # looking for a key does not check what it reads
+        described = aside(partial(describe, presume=presume)) if _engine_name(options) is EngineName.DUCKDB else None
         engine = _engine(options)
         cluster = engine if isinstance(engine, Cluster) else None
-        old, new = described() if described else describe(cluster=cluster)
-        return _run(options, engine, prepare(old, new, choices, workdir=folder, keyless=keyless, cluster=cluster), folder)
+
+        def run(old: Source, new: Source) -> int:
+            return _run(options, engine, prepare(old, new, choices, workdir=folder, keyless=keyless, cluster=cluster), folder)
+
+        try:
+            return run(*(described() if described else describe(cluster=cluster)))
+        except NotUtf8Error:
+            return run(*describe())
 
 
 def _metric(options: argparse.Namespace) -> int:

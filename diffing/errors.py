@@ -22,6 +22,10 @@ class SourceError(DiffError):
     """A file that is missing, can't be read, or is no table."""
 
 
+class NotUtf8Error(SourceError):
+    """A file that was presumed to be UTF-8 is not; describe it again, without presuming that."""
+
+
 class BadLinesError(SourceError):
     """A file with lines that are no rows, when bad lines are refused."""
 

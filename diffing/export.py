@@ -57,7 +57,7 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
             values[f"v{len(values)}"] = value
             return f"$v{len(values) - 1}"
 
-        with _rows(result, path.parent) as con:
+        with _rows(result, part) as con:
             con.execute(copy_csv(result.plan, "read_parquet($rows)", part, bind, for_spreadsheets=for_spreadsheets), values)
 
 
@@ -72,7 +72,7 @@ def copy_csv(plan: Plan, rows: str, file: Path, bind: Callable[[str], str], *, f
     named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
     header, end = bind(csv_header(plan, for_spreadsheets=for_spreadsheets)), bind("\n")  # lines are ended but for the last
     spelling = f"HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', PREFIX {header}, SUFFIX {end}"
-    return f"COPY (SELECT {named} FROM {rows}) TO {bind(str(file))} (FORMAT csv, {spelling})"
+    return f"COPY (SELECT {named} FROM {rows}) TO {bind(str(file))} (FORMAT csv, {spelling}, USE_TMP_FILE false)"
 
 
 def _spelled(cell: str) -> str:
@@ -151,10 +151,10 @@ def coded_rows(result: Result, most: int | None = None) -> Iterator[tuple[str, d
 
 
 @contextmanager
-def _rows(result: Result, *folders: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that reads rows in their order, and may write to these folders."""
+def _rows(result: Result, *files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that reads rows in their order, and may write these files."""
     try:
-        with connected(folders=[result.folder, *folders], preserve_insertion_order=True) as con:
+        with connected(folders=[result.folder], files=files, preserve_insertion_order=True) as con:
             yield con
     except duckdb.Error as error:
         text = str(error)

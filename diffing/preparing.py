@@ -53,10 +53,11 @@ def open_pair(
     old_choice: DialectChoice = DialectChoice(),
     new_choice: DialectChoice = DialectChoice(),
     cluster: Cluster | None = None,
+    presume: bool = False,
 ) -> tuple[Source, Source]:
     """Describe both files, at the same time. Files of the same name are called by their folders too.
 
-    A text that is a place (see `is_place`) is described by the cluster.
+    A text that is a place (see `is_place`) is described by the cluster. `presume` is told to `open_source`.
     """
     files = zip((old, new), _names(Path(old), Path(new)), (old_choice, new_choice), strict=True)
 
@@ -65,7 +66,7 @@ def open_pair(
             return cluster.describe(place, workdir, choice, name)
         if "://" in str(place):
             raise SourceError(f"{place} is no file on this machine.", "Give a CSV or Parquet file; a cluster's tables need --engine spark.")
-        return open_source(place, workdir=workdir, choice=choice, name=name)
+        return open_source(place, workdir=workdir, choice=choice, name=name, presume=presume)
 
     with ThreadPoolExecutor(2) as pool:
         both = [pool.submit(opened, *each) for each in files]

@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import stat
-import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +21,7 @@ from diffing.errors import SourceError
 from diffing.grammar import ColumnType, Shape, shape_of, type_of
 from diffing.locked import connected
 from diffing.naming import header_names, position_names
-from diffing.records import MAX_RECORD, Body, Record, RecordReader, unreadable
+from diffing.records import MAX_RECORD, Body, Record, RecordReader, is_utf8, unreadable
 
 HEAD = 1 << 18
 """Bytes from the head of a file that its dialect is found from."""
@@ -30,6 +29,8 @@ WHOLE = 1 << 20
 """Files up to this size are sampled whole, so the order of their rows does not matter."""
 BLOCKS, BLOCK = 16, 1 << 15
 """Larger files are sampled at this many places, so many bytes each."""
+PRESUMED = 16 << 20
+"""From this size on a file's encoding may be presumed from samples."""
 SAMPLE_ROWS = 4000
 MAX_COLUMNS = 20_000
 PIECE = 1 << 20
@@ -109,6 +110,8 @@ class Source:
     first_line: int
     """The line of `data`, from 1, on which the first record starts."""
     valid_utf8: bool = False
+    presumed_utf8: bool = False
+    """Whether samples of it are; then who reads `data` must be ready for NotUtf8Error."""
     """Whether `data` is known to be UTF-8 throughout."""
     location: str | None = None
     """Where a cluster reads the table: a URL, a folder or a pattern; `path` and `data` are then only a sample of it."""
@@ -125,7 +128,9 @@ class Source:
     @property
     def body(self) -> Body:
         """Where the records are."""
-        return Body(self.data, self.dialect, len(self.columns), self.offset, self.first_line, self.name, self.valid_utf8)
+        return Body(
+            self.data, self.dialect, len(self.columns), self.offset, self.first_line, self.name, self.valid_utf8, self.presumed_utf8
+        )
 
     def has_changed(self) -> bool:
         """Whether the file is not the one that was described; of what a cluster reads the cluster knows."""
@@ -145,6 +150,7 @@ def open_source(
     choice: DialectChoice = DialectChoice(),
     name: str | None = None,
     by_content: bool = False,
+    presume: bool = False,
     room: Callable[[int], None] = lambda _: None,
 ) -> Source:
     """Describe a file: find its dialect, columns and types from a sample.
@@ -155,6 +161,7 @@ def open_source(
         choice: what the user says about the dialect; the rest is found.
         name: what people call the file; its own name when absent.
         by_content: identify the file by a digest of its bytes, not by path, size and time.
+        presume: take a large file for UTF-8 if samples of it are; reading it raises NotUtf8Error if it is not.
         room: asked before a converted copy grows by so many bytes; it may raise, then no copy is left.
 
     Raises:
@@ -172,7 +179,7 @@ def open_source(
         source = Source(path, name, Format.CSV, CsvDialect(), (), now.st_size, now.st_mtime_ns, digest, None, data, 0, 1)
         if kind == "parquet":
             return replace(source, format=Format.PARQUET, columns=_parquet_columns(data, name))
-        source, encoding = _as_utf8(replace(source, compression=kind), workdir, choice, room)
+        source, encoding = _as_utf8(replace(source, compression=kind), workdir, choice, room, presume=presume)
         return _with_table(source, encoding, choice)
 
 
@@ -241,11 +248,15 @@ def _sha256(path: Path) -> str:
 # --- plain UTF-8 ---------------------------------------------------------------------------------
 
 
-def _as_utf8(source: Source, workdir: Path, choice: DialectChoice, room: Callable[[int], None]) -> tuple[Source, str]:
+def _as_utf8(
+    source: Source, workdir: Path, choice: DialectChoice, room: Callable[[int], None], *, presume: bool = False
+) -> tuple[Source, str]:
     """The source with `data` as plain UTF-8, and the encoding it had."""
     if source.compression:
         source = replace(source, data=_converted(source, workdir, "plain", _unpacked(source), room))
     head = _head(source.data, 1 << 16)
+    if presume and not choice.encoding and _seems_utf8(source.data, head):
+        return replace(source, presumed_utf8=True), "utf-8"
     encoding, valid = (codec_name(choice.encoding), False) if choice.encoding else _encoding(source, head)
     if encoding in ("utf-16", "utf-32"):
         marked = _marked(head)
@@ -375,10 +386,21 @@ def _is_binary(head: bytes, choice: DialectChoice) -> bool:
     return strange > max(FEW_STRANGE, 0.05 * len(head))
 
 
+def _seems_utf8(path: Path, head: bytes) -> bool:
+    """Whether samples of a large file are UTF-8."""
+    size = path.stat().st_size
+    if size < PRESUMED or _marked(head) or b"\0" in head:
+        return False
+    with path.open("rb", buffering=0) as file:
+        pieces = [os.pread(file.fileno(), BLOCK, size * n // BLOCKS) for n in range(BLOCKS)]
+    lines = (piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1] for piece in pieces)
+    return all(is_utf8(each) for each in lines)
+
+
 def _by_all_bytes(path: Path) -> tuple[str, bool]:
     """UTF-8 unless the bytes beyond ASCII are mostly no UTF-8; and whether all of the file is UTF-8."""
     start = _ascii_bytes(path)
-    if start == path.stat().st_size or all(map(_is_utf8, _pieces_of_lines(path, start))):
+    if start == path.stat().st_size or all(map(is_utf8, _pieces_of_lines(path, start))):
         return "utf-8", True
     right = wrong = 0
     high: set[int] = set()
@@ -393,17 +415,6 @@ def _by_all_bytes(path: Path) -> tuple[str, bool]:
     if wrong <= right * 20:
         return "utf-8", False
     return ("windows-1252" if high and not high & UNDEFINED else "latin-1"), False
-
-
-def _is_utf8(data: bytes) -> bool:
-    import pyarrow as pa
-
-    text = pa.LargeStringArray.from_buffers(1, pa.py_buffer(struct.pack("<2q", 0, len(data))), pa.py_buffer(data))
-    try:
-        text.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
 
 
 def _ascii_bytes(path: Path) -> int:

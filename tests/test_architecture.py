@@ -38,7 +38,7 @@ OWNERS = {
     "plotly": {"charts"},
     "diskcache": {"store", "jobs"},
     "duckdb": {"locked", "sources", "keys", "engines", "views", "export", "demo"},
-    "pyarrow": {"sources", "engines", "export"},
+    "pyarrow": {"records", "sources", "engines", "export"},
     "pandas": {"pages"},
     "numpy": {"lines", "engines", "pages"},
     "xlsxwriter": {"excel"},

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from diffing import sources
 from diffing.cli import main
 from tests.running import Ran
 
@@ -453,6 +454,21 @@ def test_one_file_may_have_no_header(cli):
 
 def test_a_header_may_be_insisted_on(cli):
     assert cli.compare("1,2\n3,4\n", "1,2\n3,4\n", "--header", "--key", "1").json["old_rows"] == 1
+
+
+@pytest.mark.parametrize("key", [("--key", "id"), ("--no-key",)])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_large_file_is_what_all_of_its_bytes_say_and_not_its_samples(cli, monkeypatch, order, key):
+    monkeypatch.setattr(sources, "BLOCK", 100)
+    rows = [f"{i},a,b\n" for i in range(100_000)]
+    texts = ["id,v,w\n" + "".join([*rows, f"x,{last},b\n"][::way]) for last, way in (("Zoë", 1), ("Zoé", order))]
+    files = [text.encode("cp1252") for text in texts]
+    told = [cli.compare(*files, *key, "--encoding", "latin-1", "-o", "said.csv").json]
+    monkeypatch.setattr(sources, "PRESUMED", 0)
+    told.append(cli.compare(*files, *key, "-o", "found.csv").json)
+    assert (cli.folder / "said.csv").read_bytes() == (cli.folder / "found.csv").read_bytes()
+    assert b"Zo\xc3\xab" in (cli.folder / "found.csv").read_bytes()
+    assert {each["dialects"]["new"]["encoding"] for each in told} == {"latin-1"}
 
 
 @pytest.mark.parametrize("said", ["--delimiter=", "--delimiter=ab", "--encoding=nope", "--skip-rows=-1", "--skip-rows=9", "--quote=“"])

@@ -18,7 +18,7 @@ import pytest
 
 from diffing import sources
 from diffing.dialects import CsvDialect, DialectChoice
-from diffing.errors import SourceError
+from diffing.errors import NotUtf8Error, SourceError
 from diffing.grammar import ColumnType, Shape
 from diffing.records import BadLines, check_records
 from diffing.sources import Format, Source, open_source, parquet_rows, sample_rows
@@ -103,6 +103,40 @@ def test_bytes_that_windows_1252_lacks_are_latin_1(tmp_path):
 def test_ascii_is_utf_8_and_read_where_it_is(tmp_path):
     source = opened("id,v\n1,a\n", tmp_path)
     assert (source.dialect.encoding, source.data, source.valid_utf8) == ("utf-8", tmp_path / "table.csv", True)
+
+
+LATE = "id,v\n" + "1,a\n" * 200_000
+"""Samples of it don't meet what stands near its end."""
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as large whatever their size, and samples of them are small."""
+    monkeypatch.setattr(sources, "PRESUMED", 0)
+    monkeypatch.setattr(sources, "BLOCK", 100)
+
+
+@pytest.mark.parametrize("text", ["é", "a"])
+def test_a_large_file_of_which_samples_are_utf_8_may_be_presumed_to_be(tmp_path, large, text):
+    (tmp_path / "table.csv").write_text(LATE.replace("a", text), encoding="utf-8")
+    source = open_source(tmp_path / "table.csv", workdir=tmp_path, presume=True)
+    assert (source.dialect.encoding, source.presumed_utf8, source.valid_utf8) == ("utf-8", True, False)
+    assert row_count(source, tmp_path) == 200_000
+
+
+@pytest.mark.parametrize("text", ["é", "é\x81"])
+def test_who_reads_a_file_that_was_wrongly_presumed_to_be_utf_8_is_told(tmp_path, large, text):
+    (tmp_path / "table.csv").write_bytes(f"{LATE}2,{text}\n3,b\n".encode("latin-1"))
+    source = open_source(tmp_path / "table.csv", workdir=tmp_path, presume=True)
+    assert source.presumed_utf8
+    with pytest.raises(NotUtf8Error, match="table.csv is not UTF-8"):
+        row_count(source, tmp_path)
+
+
+def test_what_samples_show_to_be_no_utf_8_is_not_presumed_to_be(tmp_path, large):
+    (tmp_path / "table.csv").write_bytes(LATE.replace("a", "é").encode("cp1252"))
+    source = open_source(tmp_path / "table.csv", workdir=tmp_path, presume=True)
+    assert (source.dialect.encoding, source.presumed_utf8) == ("latin-1", False)
 
 
 def test_a_single_broken_character_does_not_change_the_encoding(tmp_path):

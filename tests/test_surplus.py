@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +45,9 @@ def hashed(folder: Path, name: str, hashes: np.ndarray) -> Hashes:
     return found
 
 
-def test_portions_give_what_all_at_once_gives(tmp_path, monkeypatch):
+@pytest.mark.parametrize("fine", [surplus.FINE, np.uint64(7)])
+def test_portions_give_what_all_at_once_gives(tmp_path, monkeypatch, fine):
+    monkeypatch.setattr(surplus, "FINE", fine)
     draw = np.random.default_rng(1).integers
     old, new = draw(0, 2**64, 5000, np.uint64), draw(0, 2**64, 5000, np.uint64)
     new[:4700] = old[300:]

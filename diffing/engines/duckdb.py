@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -109,7 +109,7 @@ class DuckDBEngine:
         clock = Clock(watch)
         work = folder / "work"
         with _in_words(plan), _emptied(work), written(wanted.csv) if wanted.csv else nullcontext() as csv:
-            with self._connected([folder, work, *([csv.parent] if csv else [])], work, plan, watch) as con:
+            with self._connected(folder, work, plan, watch, csv) as con:
                 sides = _checked(plan, work, clock, hashes_for(plan, work))
                 run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))
                 summary = _compare(run, partial(_write, run, folder / ROWS_FILE, wanted, csv))
@@ -125,7 +125,7 @@ class DuckDBEngine:
         plan = result.plan
         with _in_words(plan), _emptied(work):
             refuse_changed(plan)
-            with self._connected([result.folder, work], work, plan, watch) as con:
+            with self._connected(result.folder, work, plan, watch) as con:
                 sides = _checked(plan, work, clock, {})
                 clock.stage("adding up totals")
                 run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))
@@ -134,7 +134,9 @@ class DuckDBEngine:
         return write_totals(result, summary, clock)
 
     @contextmanager
-    def _connected(self, folders: Sequence[Path], work: Path, plan: Plan, watch: Watch) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connected(
+        self, folder: Path, work: Path, plan: Plan, watch: Watch, csv: Path | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         config: dict[str, Any] = {
             "memory_limit": self.memory_limit,
             "temp_directory": str(work),
@@ -147,8 +149,8 @@ class DuckDBEngine:
         settings = ["enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0", "TimeZone = 'UTC'"]
         if len(plan.pairs) > WIDE:
             settings.append("disabled_optimizers = 'common_subexpressions,statistics_propagation'")
-        files = [plan.old.path, plan.new.path, plan.old.data, plan.new.data]
-        with connected(folders=folders, files=files, settings=settings, **config) as con, _interruptible(con, watch):
+        files = [plan.old.path, plan.new.path, plan.old.data, plan.new.data, *([csv] if csv else [])]
+        with connected(folders=[folder, work], files=files, settings=settings, **config) as con, _interruptible(con, watch):
             yield con
 
 

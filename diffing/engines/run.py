@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from diffing.engines import Watch
 from diffing.engines.hashes import Hashes
-from diffing.errors import BadLinesError, SourceError
+from diffing.errors import BadLinesError, NotUtf8Error, SourceError
 from diffing.plan import Plan
 from diffing.records import Progress, Records
 from diffing.result import SUMMARY_FILE, Result, Summary
@@ -135,7 +135,10 @@ def of_both(check: Callable[[str], Checked], sides: Sequence[str] = SIDES) -> di
     """
     with ThreadPoolExecutor(len(SIDES)) as pool:
         checks = {side: pool.submit(check, side) for side in sides}
-        refuse_bad_lines([each.exception() for each in checks.values()])
+        errors = [each.exception() for each in checks.values()]
+        if not_utf8 := next((each for each in errors if isinstance(each, NotUtf8Error)), None):
+            raise not_utf8
+        refuse_bad_lines(errors)
         return {side: each.result() for side, each in checks.items()}
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffing.engines.run import SIDES
-from diffing.errors import BadLinesError, SourceError
+from diffing.errors import NotUtf8Error, SourceError
 from diffing.plan import Plan
 from diffing.records import BadLines, Body, Progress, Records, check_records
 
@@ -300,6 +300,8 @@ def _plain_records(body: Body, clean_copy: Path, progress: Progress = lambda don
     """The records of a body; None if they are not plain."""
     try:
         records = check_records(body, BadLines.REFUSE, clean_copy, progress)
-    except (BadLinesError, SourceError):
+    except NotUtf8Error:
+        raise
+    except SourceError:
         return None
     return records if records.path == body.path else None

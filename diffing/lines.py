@@ -78,21 +78,13 @@ def record_ends(block: bytes, quote: int | None) -> Positions:
     return ends + 1
 
 
-def cell_bounds(block: bytes, marks: Marks) -> npt.NDArray[np.intp]:
-    """For each regular record the position before its first cell, and that after each of its cells: rows × (columns + 1), by columns."""
+def cell_ends(block: bytes, marks: Marks) -> npt.NDArray[np.intp]:
+    """For each regular record the position after each of its cells (with CR LF, that of LF after the last one): rows × columns."""
     data = np.frombuffer(block, np.uint8)
+    at = np.flatnonzero((data == marks.delimiter) | (data == LF))
     if marks.quote is not None and bytes([marks.quote]) in block:
-        inside = _parity(_bits(data == marks.quote))
-        at = np.flatnonzero((data == marks.delimiter) | (data == LF))
-        at = at[~_at(inside, at)]
-    else:
-        at = np.flatnonzero((data == marks.delimiter) | (data == LF))
-    after = at.reshape(-1, marks.columns)
-    bounds = np.empty((len(after), marks.columns + 1), np.intp, order="F")
-    bounds[:, 1:] = after
-    bounds[:1, 0] = -1
-    bounds[1:, 0] = after[:-1, -1]
-    return bounds
+        at = at[~_at(_parity(_bits(data == marks.quote)), at)]
+    return at.reshape(-1, marks.columns)
 
 
 def _bits(mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Bits:

@@ -21,7 +21,7 @@ from diffing.engines import ALL_ROWS, Wanted, Watch
 from diffing.engines.counting import summarize
 from diffing.engines.hashes import Hashes
 from diffing.engines.leftovers import find_leftovers, hashes_for
-from diffing.engines.matching import match_rows
+from diffing.engines.matching import KeyCounts, Matching, match_rows
 from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progress, refuse_changed, write_summary, write_totals
 from diffing.engines.stretches import find_common, together
 from diffing.engines.totals import totals, whole_keys, with_totals
@@ -246,16 +246,29 @@ def _compare(run: Run, write: Callable[[str, Summary], None]) -> Summary:
     """Walk all stages: count the differing rows, and have them written in output order."""
     run.clock.stage("cancelling identical rows")
     unique = find_leftovers(run)
+    left = {side: run.number(f"SELECT count(*) FROM {side}_left") for side in SIDES}
+    if not any(left.values()):
+        return _nothing_left(run, write)
     run.clock.stage("matching rows")
     matching = match_rows(run, unique=unique)
     run.clock.stage("comparing cells")
-    compared = _compared_as_expected(run)
+    compared = _compared_as_expected(run, left)
     whole = _whole_keys(run)
     run.execute("DROP TABLE old_left; DROP TABLE new_left")
     run.clock.stage("counting")
     summary = summarize(run, matching, compared)
     run.clock.stage("sorting the result")
     write(run.sql.output_rows(compared, repeated=matching.repeated, whole=whole), summary)
+    return summary
+
+
+def _nothing_left(run: Run, write: Callable[[str, Summary], None]) -> Summary:
+    """The same where all rows are identical, as is most often asked."""
+    run.execute(f"CREATE OR REPLACE TEMP TABLE compared ({', '.join(f'{name} VARCHAR' for name in run.sql.compared_columns())})")
+    matching = Matching(False, 0, {side: KeyCounts(0, 0, 0) for side in SIDES} if run.plan.key else {})
+    summary = summarize(run, matching, None)
+    run.clock.stage("sorting the result")
+    write(run.sql.output_rows("compared", repeated=False), summary)
     return summary
 
 
@@ -283,9 +296,8 @@ def _write_parquet(run: Run, rows: str, file: Path) -> None:
             writer.write_batch(batch, group)
 
 
-def _compared_as_expected(run: Run) -> str:
+def _compared_as_expected(run: Run, left: Mapping[str, int]) -> str:
     """The same as `_compared`, by what a sample of the cells leads to expect; once more without if that was wrong."""
-    left = {side: run.number(f"SELECT count(*) FROM {side}_left") for side in SIDES}
     run.sql.digits.update(_expected(run, left))
     compared = _compared(run, left)
     if run.sql.digits and run.number(f"SELECT count(*) FROM {compared} WHERE {run.sql.unforeseen()}"):
@@ -309,11 +321,7 @@ def _expected(run: Run, left: Mapping[str, int]) -> Iterator[tuple[ColumnPair, D
 
 def _compared(run: Run, left: Mapping[str, int]) -> str:
     """SQL for all rows that are left, each beside its partner: a table, or a file if they are many."""
-    rows = sum(left.values())
-    if not rows:
-        run.execute(f"CREATE OR REPLACE TEMP TABLE compared ({', '.join(f'{name} VARCHAR' for name in run.sql.compared_columns())})")
-        return "compared"
-    if rows <= MANY_ROWS:
+    if sum(left.values()) <= MANY_ROWS:
         old, new = (_halved(f"{side}_left", left[side]) for side in SIDES)
         run.execute(f"CREATE OR REPLACE TEMP TABLE compared AS {run.sql.compared_rows(old, new)}")
         return "compared"

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from diffing.lines import Marks, Positions, cell_bounds, record_ends
+from diffing.lines import Marks, Positions, cell_ends, record_ends
 from diffing.locked import connected
 
 BATCH = 1 << 24
@@ -28,6 +28,7 @@ ROWS = 1 << 20
 BYTES_A_BUCKET = 256
 BUCKETS = 1 << 12, 1 << 22
 """The fewest and the most."""
+IN_CACHE = 1 << 13
 HALF = np.uint64(32)
 ODD = np.uint64(0x9E3779B97F4A7C15)
 """What mixes the bits of one hash before the next is added."""
@@ -113,9 +114,9 @@ class Hashes:
         if self.runs is None:
             return self._hashes_of([_binary(block, ends) for block, ends in self.waiting])
         cuts = sorted({cut for first, last in self.runs for cut in (first, last + 1)} | {0, self.marks.columns})
-        found = self._hashes_of([_pieces(block, cell_bounds(block, self.marks), cuts, self.marks, self.crlf) for block, _ in self.waiting])
+        found = self._hashes_of([_pieces(block, cell_ends(block, self.marks), cuts, self.marks, self.crlf) for block, _ in self.waiting])
         pieces = found.reshape(-1, len(cuts) - 1 + self.crlf)
-        return _together([pieces[:, cuts.index(first)] for first, _ in self.runs])
+        return _together(pieces, [cuts.index(first) for first, _ in self.runs])
 
     def _hashes_of(self, texts: Sequence[pa.Array]) -> Hashed:
         self.con.register("texts", pa.Table.from_batches([pa.RecordBatch.from_arrays([each], names=["t"]) for each in texts]))
@@ -155,29 +156,33 @@ def runs_of(pairs: Sequence[tuple[int, int]]) -> tuple[Runs, Runs]:
     return old_runs, new_runs
 
 
-def _pieces(block: bytes, bounds: Positions, cuts: Sequence[int], marks: Marks, crlf: bool) -> pa.Array:
+def _pieces(block: bytes, cells: Positions, cuts: Sequence[int], marks: Marks, crlf: bool) -> pa.Array:
     """The records of a block cut before these columns. Each piece ends with a delimiter, also that of a record's last cells.
 
     With CR LF, LF is a piece of its own.
     """
     spelled = np.frombuffer(block, np.uint8).copy()
-    spelled[bounds[:, -1] - crlf] = marks.delimiter
-    ends = np.empty((len(bounds), len(cuts) - 1 + crlf), np.int32)
-    for n, cut in enumerate(cuts[1:]):
-        ends[:, n] = bounds[:, cut] + 1
+    spelled[cells[:, -1] - crlf] = marks.delimiter
+    ends = np.empty((len(cells), len(cuts) - 1 + crlf), np.int32)
+    ends[:, : len(cuts) - 1] = cells[:, [cut - 1 for cut in cuts[1:]]] if len(cuts) <= marks.columns else cells
+    ends += 1
     if crlf:
         ends[:, -1] = ends[:, -2]
         ends[:, -2] -= 1
     return _binary(spelled, ends.ravel())
 
 
-def _together(hashes: Sequence[Hashed]) -> Hashed:
-    """One hash of several, in their order."""
-    found = hashes[0].copy()
-    for each in hashes[1:]:
-        found ^= found >> HALF
-        found *= ODD
-        found += each
+def _together(pieces: npt.NDArray[np.uint64], order: Sequence[int]) -> Hashed:
+    """One hash of several of a record, in this order; `pieces` is records × hashes. Some thousand records at a time stay in the cache."""
+    found = np.empty(len(pieces), np.uint64)
+    for first in range(0, len(pieces), IN_CACHE):
+        some = pieces[first : first + IN_CACHE]
+        mixed = some[:, order[0]].copy()
+        for n in order[1:]:
+            mixed ^= mixed >> HALF
+            mixed *= ODD
+            mixed += some[:, n]
+        found[first : first + IN_CACHE] = mixed
     return found
 
 

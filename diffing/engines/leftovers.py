@@ -72,7 +72,7 @@ def find_leftovers(run: Run) -> bool:
         _cancel_rows(run, {side: cells(run, side) for side in SIDES})
         return False
     hashed = max(old.hashes.rows, new.hashes.rows) / max(old.rows, new.rows, 1)  # the others are the same in both files
-    mostly_differ = bool(run.plan.key) and hashed * _share_of_differing(old.hashes, new.hashes) > MOST
+    mostly_differ = bool(run.plan.key) and hashed > MOST and hashed * _share_of_differing(old.hashes, new.hashes) > MOST
     if not mostly_differ:
         _cancel_records(run, {"old": old.hashes, "new": new.hashes})
     for side in SIDES:

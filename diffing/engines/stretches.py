@@ -46,6 +46,9 @@ MOST = 1 / 16
 """The share of a file that may differ."""
 
 
+Bytes = npt.NDArray[np.uint8]
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """Records that both files have in the same order."""
@@ -116,7 +119,7 @@ class _File:
         self._data = np.empty(BUFFER, np.uint8)
         self._start = self._held = 0
 
-    def view(self, at: int, size: int) -> npt.NDArray[np.uint8]:
+    def view(self, at: int, size: int) -> Bytes:
         """So many bytes, as far as there are so many; they stand there until something else is looked at."""
         if not self._start <= at or at + size > self._start + self._held:
             if size > len(self._data):
@@ -170,9 +173,8 @@ class _Walk:
         while True:
             a, b = old.view(i + done, size), new.view(j + done, size)
             shorter = min(len(a), len(b))
-            unequal = a[:shorter] != b[:shorter]
-            place = int(unequal.argmax()) if shorter else 0
-            if not shorter or unequal[place]:
+            place = _first_difference(a[:shorter], b[:shorter])
+            if not shorter or place < shorter:
                 done += place
                 break
             done, size = done + shorter, min(2 * size, BUFFER)
@@ -219,6 +221,15 @@ class _Walk:
             if quotes % 2:
                 return False
         return True
+
+
+def _first_difference(a: Bytes, b: Bytes) -> int:
+    """Where two equally long pieces differ first; their length if they don't. Eight bytes at a time are compared as long as that goes."""
+    words = len(a) & ~7
+    same = words if np.array_equal(a[:words].view(np.uint64), b[:words].view(np.uint64)) else 0
+    unequal = a[same:] != b[same:]
+    place = int(unequal.argmax()) if len(unequal) else 0
+    return same + place if len(unequal) and unequal[place] else len(a)
 
 
 def _first_common_line(a: bytes, b: bytes) -> tuple[int, int] | None:

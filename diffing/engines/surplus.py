@@ -32,7 +32,7 @@ def rows_without_partner(hashes: Mapping[str, Hashes], check: Callable[[], None]
 
     `check` is called now and then, and may raise to stop.
     """
-    found: dict[str, list[Positions]] = {side: [] for side in SIDES}
+    found: dict[str, list[Positions]] = {side: [np.empty(0, np.intp)] for side in SIDES}
     with ThreadPoolExecutor(len(SIDES)) as pool:
         for buckets in _shares(hashes):
             check()
@@ -44,6 +44,8 @@ def rows_without_partner(hashes: Mapping[str, Hashes], check: Callable[[], None]
 
 def _shares(hashes: Mapping[str, Hashes]) -> Iterator[Mask]:
     """The buckets that differ, in portions of AT_ONCE rows."""
+    if not any(each.rows for each in hashes.values()):
+        return
     uneven = hashes["old"].sums != hashes["new"].sums
     share = np.count_nonzero(uneven) / len(uneven)
     portions = 1 + int(share * sum(each.rows for each in hashes.values())) // AT_ONCE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,6 +146,16 @@ def test_the_walk_ends_where_too_much_differs(walked, monkeypatch, tmp_path):
 def test_a_file_in_another_order_is_not_walked_through(walked, tmp_path):
     compare(lines(*range(60)), lines(*range(59, -1, -1)), tmp_path)
     assert walked == [None]
+
+
+@given(data=st.binary(max_size=40), at=st.integers(0, 39), begin=st.integers(0, 8))
+@runs(200)
+def test_the_first_difference_is_found_wherever_the_bytes_stand(data, at, begin):
+    a = np.frombuffer(bytes(begin) + data, np.uint8)[begin:]
+    b = a.copy()
+    b[at:] ^= 255
+    assert stretches._first_difference(a, b) == min(at, len(data))
+    assert stretches._first_difference(a, a.copy()) == len(data)
 
 
 # --- checked in pieces -------------------------------------------------------------------------------

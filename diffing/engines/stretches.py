@@ -224,12 +224,19 @@ class _Walk:
 
 
 def _first_difference(a: Bytes, b: Bytes) -> int:
-    """Where two equally long pieces differ first; their length if they don't. Eight bytes at a time are compared as long as that goes."""
-    words = len(a) & ~7
-    same = words if np.array_equal(a[:words].view(np.uint64), b[:words].view(np.uint64)) else 0
-    unequal = a[same:] != b[same:]
-    place = int(unequal.argmax()) if len(unequal) else 0
-    return same + place if len(unequal) and unequal[place] else len(a)
+    """Where two equally long pieces differ first; their length if they don't. Where they are aligned eight bytes are compared at a time."""
+    same, end = 0, len(a)
+    wide = [each[: end & ~7].view(np.uint64) for each in (a, b)]
+    if all(each.flags.aligned for each in wide):
+        same = 8 * _first(wide[0] != wide[1])
+        end = min(same + 8, end)
+    return same + _first(a[same:end] != b[same:end])
+
+
+def _first(marks: npt.NDArray[np.bool_]) -> int:
+    """The place of the first mark; the number of places if there is none."""
+    place = int(marks.argmax()) if len(marks) else 0
+    return place if len(marks) and marks[place] else len(marks)
 
 
 def _first_common_line(a: bytes, b: bytes) -> tuple[int, int] | None:

@@ -47,7 +47,7 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
     Raises:
         StoreError: the file can't be written.
     """
-    with written(path) as part:
+    with _written(path) as part:
         if not result.summary.differing_rows:
             part.write_text(csv_header(result.plan, for_spreadsheets=for_spreadsheets), encoding="utf-8", newline="")
             return
@@ -105,7 +105,7 @@ def write_parquet(result: Result, path: Path, *, only: Sequence[int] | None = No
     import pyarrow.parquet as pq
 
     columns = output_columns(result.plan)
-    with written(path) as part, _rows(result) as con:
+    with _written(path) as part, _rows(result) as con:
         named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(columns.values()))
         rows = con.sql(f"SELECT {named} FROM read_parquet($rows)", params={"rows": result.rows_pattern})
         reader: Any = rows.to_arrow_reader(50_000)
@@ -129,7 +129,7 @@ def _within(places: Sequence[int], first: int, count: int) -> list[int]:
 
 def write_json_lines(result: Result, path: Path) -> None:
     """The same rows as JSON, one object per line; empty cells are null."""
-    with written(path) as part, part.open("w", encoding="utf-8") as out:
+    with _written(path) as part, part.open("w", encoding="utf-8") as out:
         for row in differing_rows(result):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
@@ -164,15 +164,23 @@ def _rows(result: Result, *files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def part_of(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when it is complete."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.touch()
         yield part
         os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """The same; what the system says about it is put into words."""
+    try:
+        with part_of(path) as part:
+            yield part
     except OSError as error:
         why = error.strerror or str(error)
         raise StoreError(f"{path} can't be written: {why}.", "Choose another file or folder, or free some space.") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diffing.demo import write_demo
-from diffing.engines import Wanted, Watch
+from diffing.engines import Wanted, Watch, duckdb
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import Cancelled, EngineError, PlanError, SourceError
 from diffing.export import differing_rows, write_csv
@@ -270,6 +271,17 @@ def test_no_output_is_written_if_a_file_changes_before_the_end(tmp_path, engine)
         engine.run(plan, tmp_path, wanted=Wanted(csv=diff))
     assert diff.read_text() == "older"
     assert not list(tmp_path.glob(".diff.csv*"))
+
+
+def test_a_file_that_can_not_be_read_is_not_taken_for_the_output(tmp_path, monkeypatch):
+    def fail(*given: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(duckdb, "check_records", fail)
+    with pytest.raises(EngineError, match="could not be written or read: Input/output error") as error:
+        ENGINE.run(small_plan(tmp_path), tmp_path, wanted=Wanted(csv=tmp_path / "diff.csv"))
+    assert "diff.csv" not in error.value.message
+    assert not list(tmp_path.glob("*diff.csv*"))
 
 
 def test_a_comparison_can_be_cancelled(tmp_path, engine):

@@ -26,7 +26,7 @@ from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progre
 from diffing.engines.stretches import find_common, together
 from diffing.engines.totals import totals, whole_keys, with_totals
 from diffing.errors import EngineError
-from diffing.export import copy_csv, csv_header, written
+from diffing.export import copy_csv, csv_header, part_of
 from diffing.locked import connected
 from diffing.plan import ColumnPair, Plan
 from diffing.records import check_records
@@ -108,7 +108,7 @@ class DuckDBEngine:
         watch = watch or Watch()
         clock = Clock(watch)
         work = folder / "work"
-        with _in_words(plan), _emptied(work), written(wanted.csv) if wanted.csv else nullcontext() as csv:
+        with _in_words(plan), _emptied(work), part_of(wanted.csv) if wanted.csv else nullcontext() as csv:
             with self._connected(folder, work, plan, watch, csv) as con:
                 sides = _checked(plan, work, clock, hashes_for(plan, work))
                 run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))

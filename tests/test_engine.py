@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diffing.demo import write_demo
-from diffing.engines import Wanted, Watch, duckdb
+from diffing.engines import Wanted, Watch, duckdb, matching
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import Cancelled, EngineError, PlanError, SourceError
 from diffing.export import differing_rows, write_csv
@@ -98,6 +98,15 @@ def test_repeated_keys_pair_the_rows_that_differ_least(tmp_path):
     found = compare_texts("k,a,b\nk,1,x\nk,2,y\n", "k,a,b\nk,2,z\nk,3,x\n", tmp_path, key=("k",))
     assert [(row["a_old"], row["a_new"], row["b_old"], row["b_new"]) for row in found.rows] == [("1", "3", "x", "x"), ("2", "2", "y", "z")]
     assert (found.summary.old.duplicate_keys, found.summary.old.duplicate_key_rows) == (1, 2)
+
+
+@pytest.mark.parametrize("last", ["7", "8"])
+def test_repeated_keys_are_found_among_any_number_of_others(tmp_path, monkeypatch, last):
+    monkeypatch.setattr(matching, "AT_ONCE", 2)
+    old, new = ("id,v\n" + "".join(f"{i},{v}\n" for i in [*range(8), last]) for v in "ab")
+    found = compare_texts(old, new, tmp_path, key=("id",))
+    assert found.summary.old.duplicate_keys == (last == "7")
+    assert found.summary.changed == 9
 
 
 def test_a_crowded_key_is_paired_in_text_order_and_says_so(tmp_path):

@@ -128,6 +128,10 @@ class Hashes:
         """The bucket of each hash."""
         return (hashes >> self.bits).view(np.intp)
 
+    def forget_sums(self) -> None:
+        """When they are not needed any more, their memory is."""
+        self.sums = np.empty(0, np.uint64)
+
     def batches(self) -> Iterator[Rows]:
         """All records in their order in the file."""
         if self.rows:

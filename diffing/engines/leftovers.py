@@ -75,6 +75,8 @@ def find_leftovers(run: Run) -> bool:
     mostly_differ = bool(run.plan.key) and hashed > MOST and hashed * _share_of_differing(old.hashes, new.hashes) > MOST
     if not mostly_differ:
         _cancel_records(run, {"old": old.hashes, "new": new.hashes})
+    old.hashes.forget_sums()
+    new.hashes.forget_sums()
     for side in SIDES:
         _create(run, side, cells(run, side))
     if not mostly_differ and not _can_hide(old, new, old.hashes, new.hashes):

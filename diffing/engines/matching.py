@@ -11,6 +11,10 @@ MOST_PAIRS = 1000
 """A key with more possible pairs than this is paired in text order."""
 
 
+AT_ONCE = 5_000_000
+"""So many hashes of keys are looked at together; DuckDB counts more of them in more memory than it may use."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyCounts:
     """Null and repeated keys among the rows of one side that are left."""
@@ -51,8 +55,9 @@ def match_rows(run: Run, *, unique: bool = False) -> Matching:
 
 def may_repeat(run: Run, side: str) -> bool:
     """Whether two rows of a side have keys with the same hash: the quick look before the exact one."""
-    row_hash = f"hash({', '.join(run.sql.match_names())})"
-    return run.number(f"SELECT count(*) - count(DISTINCT {row_hash}) FROM {side}_left") > 0
+    hashes = f"(SELECT hash({', '.join(run.sql.match_names())}) AS h FROM {side}_left)"
+    portions = 1 + run.number(f"SELECT count(*) FROM {side}_left") // AT_ONCE
+    return any(run.number(f"SELECT count(*) - count(DISTINCT h) FROM {hashes} WHERE h % {portions} = {n}") for n in range(portions))
 
 
 def _find_repeated(run: Run, *, unique: bool) -> None:

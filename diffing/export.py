@@ -47,32 +47,31 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
     Raises:
         StoreError: the file can't be written.
     """
-    with _written(path) as part:
-        if not result.summary.differing_rows:
-            part.write_text(csv_header(result.plan, for_spreadsheets=for_spreadsheets), encoding="utf-8", newline="")
-            return
-        values: dict[str, Any] = {"rows": result.rows_pattern}
+    values: dict[str, Any] = {"rows": result.rows_pattern}
 
-        def bind(value: str) -> str:
-            values[f"v{len(values)}"] = value
-            return f"$v{len(values) - 1}"
+    def bind(value: str) -> str:
+        values[f"v{len(values)}"] = value
+        return f"$v{len(values) - 1}"
 
-        with _rows(result, part) as con:
-            con.execute(copy_csv(result.plan, "read_parquet($rows)", part, bind, for_spreadsheets=for_spreadsheets), values)
+    with _written(path) as part, _rows(result, part) as con:
+        rows = "read_parquet($rows)" if result.summary.differing_rows else None
+        fill_csv(result.plan, part, rows, bind, lambda copy: con.execute(copy, values), for_spreadsheets=for_spreadsheets)
 
 
-def csv_header(plan: Plan, *, for_spreadsheets: bool) -> str:
-    """The first line of the diffed CSV."""
-    return ",".join(_spelled(_defused(name) if for_spreadsheets else name) for name in output_columns(plan)) + "\n"
-
-
-def copy_csv(plan: Plan, rows: str, file: Path, bind: Callable[[str], str], *, for_spreadsheets: bool) -> str:
-    """SQL that writes rows of a result as the diffed CSV; `rows` is SQL for them, `bind` gives a parameter for a value."""
-    items = [_defused_sql(each) if for_spreadsheets else each for each in output_columns(plan).values()]
+def fill_csv(
+    plan: Plan, file: Path, rows: str | None, bind: Callable[[str], str], execute: Callable[[str], object], *, for_spreadsheets: bool
+) -> None:
+    """Write the diffed CSV; `rows` is SQL for the rows of a result, None if there are none, `bind` gives a parameter for a value."""
+    columns = output_columns(plan)
+    header = ",".join(_spelled(_defused(name) if for_spreadsheets else name) for name in columns) + "\n"
+    if rows is None:
+        file.write_bytes(header.encode())
+        return
+    items = [_defused_sql(each) if for_spreadsheets else each for each in columns.values()]
     named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
-    header, end = bind(csv_header(plan, for_spreadsheets=for_spreadsheets)), bind("\n")  # lines are ended but for the last
-    spelling = f"HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', PREFIX {header}, SUFFIX {end}"
-    return f"COPY (SELECT {named} FROM {rows}) TO {bind(str(file))} (FORMAT csv, {spelling}, USE_TMP_FILE false)"
+    around = f"PREFIX {bind(header)}, SUFFIX {bind(chr(10))}"  # lines are ended but for the last
+    spelling = f"HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', {around}"
+    execute(f"COPY (SELECT {named} FROM {rows}) TO {bind(str(file))} (FORMAT csv, {spelling}, USE_TMP_FILE false)")
 
 
 def _spelled(cell: str) -> str:

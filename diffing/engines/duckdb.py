@@ -26,7 +26,7 @@ from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progre
 from diffing.engines.stretches import find_common, together
 from diffing.engines.totals import totals, whole_keys, with_totals
 from diffing.errors import EngineError
-from diffing.export import copy_csv, csv_header, part_of
+from diffing.export import fill_csv, part_of
 from diffing.locked import connected
 from diffing.plan import ColumnPair, Plan
 from diffing.records import check_records
@@ -275,10 +275,9 @@ def _nothing_left(run: Run, write: Callable[[str, Summary], None]) -> Summary:
 def _write(run: Run, file: Path, wanted: Wanted, csv: Path | None, rows: str, summary: Summary) -> None:
     """Write rows in their order: as Parquet those that are wanted, as CSV all."""
     _write_parquet(run, rows if wanted.most is None else f"{rows} LIMIT {int(wanted.most)}", file)
-    if csv and summary.differing_rows:
-        run.execute(copy_csv(run.plan, f"({rows})", csv, run.sql.bind, for_spreadsheets=wanted.for_spreadsheets))
-    elif csv:
-        csv.write_text(csv_header(run.plan, for_spreadsheets=wanted.for_spreadsheets), encoding="utf-8", newline="")
+    if csv:
+        differing = f"({rows})" if summary.differing_rows else None
+        fill_csv(run.plan, csv, differing, run.sql.bind, run.execute, for_spreadsheets=wanted.for_spreadsheets)
 
 
 def _write_parquet(run: Run, rows: str, file: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diffing.engines import surplus
 from diffing.engines.hashes import Hashes
-from diffing.engines.surplus import rows_without_partner, without_partner
+from diffing.engines.surplus import ordering, rows_without_partner, without_partner
 from diffing.lines import Marks
 from tests.test_properties import runs
 
@@ -35,6 +35,13 @@ def test_equal_rows_cancel_one_for_one_and_the_first_are_left(old, new):
     sides = [(np.array(each, np.uint64), 3 * np.arange(len(each))) for each in (old, new)]
     found = without_partner(*sides)
     assert [sorted((rows // 3).tolist()) for rows in found] == [left(old, new), left(new, old)]
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 2**63, 2**63 + 1, 2**63 + 9, 2**64 - 1]), max_size=40))
+@runs(300)
+def test_hashes_that_differ_in_few_bits_are_put_in_order_and_equal_ones_stay_in_theirs(hashes):
+    numbers = np.array(hashes, np.uint64)
+    assert ordering(numbers).tolist() == sorted(range(len(hashes)), key=hashes.__getitem__)
 
 
 def hashed(folder: Path, name: str, hashes: np.ndarray) -> Hashes:

@@ -82,18 +82,37 @@ def without_partner(olds_picked: Picked, news_picked: Picked) -> tuple[Positions
     both = np.concatenate((old, new))
     if not len(both):
         return old_rows, new_rows
-    order = np.argsort(both)
-    differs = np.diff(both.take(order, mode="clip")) != 0
-    starts = np.concatenate(([0], np.flatnonzero(differs) + 1))
+    order = ordering(both)
+    ordered = both.take(order, mode="clip")
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(ordered) != 0) + 1))
     sizes = np.diff(starts, append=len(both))
     news = np.add.reduceat(order >= len(old), starts, dtype=np.intp)
     olds = sizes - news
     left = np.abs(olds - news)
-    uneven = np.flatnonzero(left)
+    uneven = np.flatnonzero((left > 0) & (sizes > 1))
     size, begin = sizes[uneven], np.where(olds > news, 0, olds)[uneven]
-    group = np.repeat(np.arange(len(uneven)) * len(both), size)
-    members = np.sort(group + order[np.repeat(left > 0, sizes)]) - group  # of each hash: old rows first, in order
-    rank = np.arange(len(members)) - np.repeat(np.cumsum(size) - size, size)
-    kept = members[(rank >= np.repeat(begin, size)) & (rank < np.repeat(begin + left[uneven], size))]
+    rank = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    members = order[np.repeat(starts[uneven], size) + rank]  # of each hash: old rows first, in order
+    some = members[(rank >= np.repeat(begin, size)) & (rank < np.repeat(begin + left[uneven], size))]
+    kept = np.concatenate((order[starts[sizes == 1]], some))
     is_new = kept >= len(old)
     return old_rows[kept[~is_new]], new_rows[kept[is_new] - len(old)]
+
+
+def ordering(hashes: Hashed) -> Positions:
+    """What puts hashes in order; equal ones stay in theirs.
+
+    A sort of numbers takes a fifth of the time of a sort of places, so the places stand in the lowest bits
+    of what is sorted. Where hashes differ in those bits only, they are put right afterwards.
+    """
+    low = np.uint64((1 << len(hashes).bit_length()) - 1)
+    sorted_ = np.sort(hashes & ~low | np.arange(len(hashes), dtype=np.uint64))
+    order = (sorted_ & low).view(np.intp)
+    ordered = hashes.take(order, mode="clip")
+    wrong = np.flatnonzero(ordered[1:] < ordered[:-1])
+    if len(wrong):
+        sorted_ &= ~low
+        for high in np.unique(sorted_[wrong]):
+            first, stop = np.searchsorted(sorted_, high), np.searchsorted(sorted_, high, "right")
+            order[first:stop] = order[first:stop][np.argsort(ordered[first:stop], kind="stable")]
+    return order

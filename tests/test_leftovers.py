@@ -61,3 +61,10 @@ def test_a_cell_that_begins_as_files_with_a_byte_order_mark_do_keeps_it(first, t
     found = compare_texts(HEADER + "".join(old), HEADER + "".join(new[::-1]), tmp_path, key=("id",))
     assert found.fates == {"added": 0, "removed": 0, "changed": 1, "unchanged": 50}
     assert found.rows[0]["id"] == "\ufeffa"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_last_record_without_a_line_end_is_copied_as_it_is(end, tmp_path):
+    old, new = (end.join(["id,price,note", *(f"{i},1,x" for i in range(50)), last]) for last in ("last,1,a", "last,1,b"))
+    found = compare_texts(old, new, tmp_path, key=("id",))
+    assert [(row["id"], row["note_old"], row["note_new"]) for row in found.rows] == [("last", "a", "b")]

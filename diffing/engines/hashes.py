@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from diffing.engines.pieces import cut, put_together
 from diffing.lines import Marks, Positions, cell_ends, record_ends
 from diffing.locked import connected
 
@@ -28,15 +28,11 @@ ROWS = 1 << 20
 BYTES_A_BUCKET = 256
 BUCKETS = 1 << 12, 1 << 22
 """The fewest and the most."""
-IN_CACHE = 1 << 13
-HALF = np.uint64(32)
-ODD = np.uint64(0x9E3779B97F4A7C15)
-"""What mixes the bits of one hash before the next is added."""
 
 Hashed = npt.NDArray[np.uint64]
 Lengths = npt.NDArray[np.uint32]
 Runs = tuple[tuple[int, int], ...]
-"""Neighbouring columns that are hashed as one text: the first and the last of each."""
+"""Columns that are hashed, in this order: the first and the last of such as are neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +108,10 @@ class Hashes:
 
     def _hashes(self) -> Hashed:
         if self.runs is None:
-            return self._hashes_of([_binary(block, ends) for block, ends in self.waiting])
-        cuts = sorted({cut for first, last in self.runs for cut in (first, last + 1)} | {0, self.marks.columns})
-        found = self._hashes_of([_pieces(block, cell_ends(block, self.marks), cuts, self.marks, self.crlf) for block, _ in self.waiting])
-        pieces = found.reshape(-1, len(cuts) - 1 + self.crlf)
-        return _together(pieces, [cuts.index(first) for first, _ in self.runs])
+            texts = [cut(block, ends) for block, ends in self.waiting]
+        else:
+            texts = [_rearranged(block, ends, self.runs, self.marks, self.crlf) for block, ends in self.waiting]
+        return self._hashes_of(texts)
 
     def _hashes_of(self, texts: Sequence[pa.Array]) -> Hashed:
         self.con.register("texts", pa.Table.from_batches([pa.RecordBatch.from_arrays([each], names=["t"]) for each in texts]))
@@ -147,54 +142,42 @@ class Hashes:
                     yield np.fromfile(lengths, np.uint32, ROWS)
 
 
-def runs_of(pairs: Sequence[tuple[int, int]]) -> tuple[Runs, Runs]:
-    """The compared columns of the old and the new file as runs of columns that are neighbours in both."""
-    runs: list[list[tuple[int, int]]] = []
-    for old, new in sorted(pairs):
-        if runs and runs[-1][-1] == (old - 1, new - 1):
-            runs[-1].append((old, new))
+def runs_of(columns: Sequence[int]) -> Runs:
+    """Columns of a file, in any order, as runs of neighbours."""
+    runs: list[tuple[int, int]] = []
+    for column in columns:
+        if runs and runs[-1][1] == column - 1:
+            runs[-1] = (runs[-1][0], column)
         else:
-            runs.append([(old, new)])
-    first, last = ([run[at] for run in runs] for at in (0, -1))
-    old_runs, new_runs = (tuple((a[side], b[side]) for a, b in zip(first, last, strict=True)) for side in (0, 1))
-    return old_runs, new_runs
+            runs.append((column, column))
+    return tuple(runs)
 
 
-def _pieces(block: bytes, cells: Positions, cuts: Sequence[int], marks: Marks, crlf: bool) -> pa.Array:
-    """The records of a block cut before these columns. Each piece ends with a delimiter, also that of a record's last cells.
-
-    With CR LF, LF is a piece of its own.
-    """
+def _rearranged(block: bytes, ends: Positions, runs: Runs, marks: Marks, crlf: bool) -> pa.Array:
+    """The records of a block with the cells of these runs only, in this order, each ended by a delimiter."""
+    cuts = sorted({each for first, last in runs for each in (first, last + 1)} | {0, marks.columns})
+    pieces = len(cuts) - 1 + crlf  # LF of CR LF is a piece of its own, which nobody takes
     spelled = np.frombuffer(block, np.uint8).copy()
-    spelled[cells[:, -1] - crlf] = marks.delimiter
-    ends = np.empty((len(cells), len(cuts) - 1 + crlf), np.int32)
-    ends[:, : len(cuts) - 1] = cells[:, [cut - 1 for cut in cuts[1:]]] if len(cuts) <= marks.columns else cells
-    ends += 1
+    spelled[ends - 1 - crlf] = marks.delimiter
+    bounds = np.empty((len(ends), pieces), np.int32)
+    bounds[:, : len(cuts) - 1] = _last_cells(block, marks, cuts[1:]) if len(cuts) > 2 else ends[:, None] - 1
+    bounds += 1
     if crlf:
-        ends[:, -1] = ends[:, -2]
-        ends[:, -2] -= 1
-    return _binary(spelled, ends.ravel())
+        bounds[:, -1] = ends
+        bounds[:, -2] = ends - 1
+    found = cut(spelled, bounds.ravel())
+    if pieces == 1:
+        return found
+    order = np.array([cuts.index(first) for first, _ in runs])
+    texts, of_pieces = put_together(found, (np.arange(len(ends))[:, None] * pieces + order).ravel())
+    return cut(texts, of_pieces[len(runs) - 1 :: len(runs)])
 
 
-def _together(pieces: npt.NDArray[np.uint64], order: Sequence[int]) -> Hashed:
-    """One hash of several of a record, in this order; `pieces` is records × hashes. Some thousand records at a time stay in the cache."""
-    found = np.empty(len(pieces), np.uint64)
-    for first in range(0, len(pieces), IN_CACHE):
-        some = pieces[first : first + IN_CACHE]
-        mixed = some[:, order[0]].copy()
-        for n in order[1:]:
-            mixed ^= mixed >> HALF
-            mixed *= ODD
-            mixed += some[:, n]
-        found[first : first + IN_CACHE] = mixed
-    return found
+def _last_cells(block: bytes, marks: Marks, cuts: Sequence[int]) -> Positions:
+    """Where the cells before these columns end."""
+    cells = cell_ends(block, marks)
+    return cells if len(cuts) == marks.columns else cells[:, np.array(cuts) - 1]
 
 
 def _lengths_of(file: Path) -> Path:
     return file.with_suffix(".lengths")
-
-
-def _binary(data: bytes | npt.NDArray[np.uint8], ends: npt.NDArray[np.integer[Any]]) -> pa.Array:
-    offsets = np.zeros(len(ends) + 1, np.int32)
-    offsets[1:] = ends
-    return pa.BinaryArray.from_buffers(pa.binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -19,10 +19,10 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from diffing.engines.hashes import Hashes, Lengths, Runs, bucket_count, runs_of
 from diffing.engines.matching import may_repeat
+from diffing.engines.pieces import cut, put_together
 from diffing.engines.reading import cells
 from diffing.engines.run import SIDES, Run, Side
 from diffing.engines.surplus import rows_without_partner
@@ -45,7 +45,8 @@ def hashes_for(plan: Plan, work: Path) -> dict[str, Hashes]:
     (delimiter, quote), *other = {(s.dialect.delimiter.encode(), s.dialect.quote.encode()) for s in sources.values()}
     if other or len(delimiter) > 1 or len(quote) > 1 or any(s.format is not Format.CSV for s in sources.values()):
         return {}
-    runs = dict(zip(SIDES, runs_of([(pair.old, pair.new) for pair in plan.pairs]), strict=True))
+    pairs = sorted(plan.pairs, key=lambda pair: pair.old)
+    runs = {"old": runs_of([pair.old for pair in pairs]), "new": runs_of([pair.new for pair in pairs])}
     whole = are_whole_records(sources, runs)
     buckets = bucket_count(max(source.data.stat().st_size for source in sources.values()))
     return {
@@ -160,16 +161,10 @@ def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: Places, stops: Places,
         else:
             there = os.preadv(source.fileno(), [buffer[: int(stops[after - 1]) - base]], base)
             bounds = np.column_stack((starts[at:after], stops[at:after])).ravel() - base
-            out.write(_put_together(buffer, np.minimum(bounds, there).astype(np.int32)))  # the last record may lack its line end
+            np.minimum(bounds, there, out=bounds)  # the last record may lack the line end that it was given
+            ranges, _ = put_together(cut(buffer, bounds), np.arange(1, len(bounds), 2))  # the others are what is between them
+            out.write(ranges)
         at = after
-
-
-def _put_together(data: memoryview, bounds: npt.NDArray[np.int32]) -> memoryview:
-    """The ranges of bytes between each two bounds, one after the other: every second of the texts that the bounds cut."""
-    count = len(bounds) - 1
-    cut = pa.BinaryArray.from_buffers(pa.binary(), count, [None, pa.py_buffer(bounds), pa.py_buffer(data)])
-    taken = cut.take(pa.array(np.arange(0, count, 2)))
-    return memoryview(taken.buffers()[2])
 
 
 # --- by the text of cells ------------------------------------------------------------------------

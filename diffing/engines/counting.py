@@ -34,15 +34,20 @@ class Tally:
     matches: list[Counter[str]]
 
 
-def summarize(run: Run, matching: Matching, compared: str | None) -> Summary:
-    """The summary; `compared` is SQL for all rows that were compared, None if there were none.
+def summarize(run: Run, matching: Matching, compared: str) -> Summary:
+    """The summary; `compared` is SQL for all rows that were compared.
 
     Raises:
         EngineError: the counts break the laws of conservation, so the result is wrong.
     """
     differing = f"(FROM {compared} WHERE change <> '{Change.UNCHANGED}')"
     why = partial(why_so_few, run.sql, partial(share_that_would_match, run, differing))
-    return summary_of(run.plan, run.sides, matching, _tally(run, compared), lambda: _values(run, differing) if compared else {}, why)
+    return summary_of(run.plan, run.sides, matching, _tally(run, compared), lambda: _values(run, differing), why)
+
+
+def summarize_nothing(run: Run, matching: Matching) -> Summary:
+    """The summary where all rows are identical."""
+    return summary_of(run.plan, run.sides, matching, _empty_tally(run), dict, lambda matched, keys: "")
 
 
 def summary_of(
@@ -84,10 +89,12 @@ def summary_of(
     return replace(summary, warnings=tuple(_warnings(plan, summary, matching, why)))
 
 
-def _tally(run: Run, compared: str | None) -> Tally:
-    tally = Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
-    if compared is None:
-        return tally
+def _empty_tally(run: Run) -> Tally:
+    return Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
+
+
+def _tally(run: Run, compared: str) -> Tally:
+    tally = _empty_tally(run)
     found = run.execute(f"SELECT change, codes, match_codes, count(*) FROM {compared} GROUP BY ALL")
     while batch := found.fetchmany(10_000):
         for change, codes, match_codes, count in batch:

@@ -18,7 +18,7 @@ import duckdb
 
 from diffing.digits import Digits
 from diffing.engines import ALL_ROWS, Wanted, Watch
-from diffing.engines.counting import summarize
+from diffing.engines.counting import summarize, summarize_nothing
 from diffing.engines.hashes import Hashes
 from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import KeyCounts, Matching, match_rows
@@ -266,7 +266,7 @@ def _nothing_left(run: Run, write: Callable[[str, Summary], None]) -> Summary:
     """The same where all rows are identical, as is most often asked."""
     run.execute(f"CREATE OR REPLACE TEMP TABLE compared ({', '.join(f'{name} VARCHAR' for name in run.sql.compared_columns())})")
     matching = Matching(False, 0, {side: KeyCounts(0, 0, 0) for side in SIDES} if run.plan.key else {})
-    summary = summarize(run, matching, None)
+    summary = summarize_nothing(run, matching)
     run.clock.stage("sorting the result")
     write(run.sql.output_rows("compared", repeated=False), summary)
     return summary

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from diffing import records
 from diffing.dialects import CsvDialect
 from diffing.errors import BadLinesError, SourceError
+from diffing.lines import Positions, record_ends
 from diffing.records import BadLines, Body, Records, check_records
 
 LINE_END = re.compile("\r\n|\n|\r")
@@ -97,7 +98,22 @@ def check(data: bytes | str, folder: Path, *, columns: int = 2, bad_lines: BadLi
     file = folder / "table.csv"
     file.write_bytes(data if isinstance(data, bytes) else data.encode())
     body = Body(file, CsvDialect(**dialect), columns, offset=0, line=1, name="table.csv")
-    return check_records(body, bad_lines, folder / "clean.csv")
+    taker = Taker(dialect.get("quote", '"'))
+    found = check_records(body, bad_lines, folder / "clean.csv", taker=taker)
+    assert taker.rows == found.rows
+    return found
+
+
+class Taker:
+    """Counts the records that it is given."""
+
+    def __init__(self, quote: str) -> None:
+        self.quote, self.rows = ord(quote) if quote else None, 0
+
+    def add(self, block: bytes, ends: Positions | None, *, crlf: bool) -> None:
+        found = record_ends(block, self.quote)
+        assert ends is None or ends.tolist() == found.tolist()
+        self.rows += len(found)
 
 
 def cells_by_duckdb(found: Records, columns: int, delimiter: str = ",", quote: str = '"') -> list[list[str]]:

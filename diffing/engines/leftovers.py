@@ -33,7 +33,7 @@ from diffing.sources import Format, Source
 Places = npt.NDArray[np.int64]
 """Places in a file, in bytes."""
 
-PIECE = 1 << 22
+PIECE = 1 << 21
 """Bytes that are copied at once, at most."""
 MOST = 0.8
 """From this share of differing rows on, too little would cancel to be worth the search."""
@@ -126,7 +126,7 @@ def _only(each: Side, wanted: Positions, file: Path) -> Side:
     if len(wanted) == each.rows:
         return each
     assert each.records and each.hashes
-    with each.records.path.open("rb") as source, file.open("wb", PIECE) as out:
+    with each.records.path.open("rb") as source, file.open("wb", PIECE // 8) as out:
         _copy_records(source, out, each.records.offset, each.hashes.all_lengths(), wanted)
     return replace(each, left=replace(each.records, path=file, skip_lines=0, offset=0, rows=len(wanted)))
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-
-try:
-    from pyarrow._compute import call_function  # what pyarrow.compute has it from, which takes 80 ms to load
-except ImportError:
-    from pyarrow.compute import call_function
 
 Ends: TypeAlias = npt.NDArray[np.integer[Any]]
 Data: TypeAlias = bytes | memoryview | npt.NDArray[np.uint8] | pa.Buffer
@@ -27,6 +24,18 @@ def cut(data: Data, ends: Ends) -> pa.Array:
 def put_together(pieces: pa.Array, wanted: npt.NDArray[np.integer[Any]]) -> tuple[pa.Buffer, Ends]:
     """The pieces with these numbers, one after the other, and where each of them ends."""
     numbers = np.ascontiguousarray(wanted, np.int64)
-    taken = call_function("take", [pieces, pa.Array.from_buffers(pa.int64(), len(wanted), [None, pa.py_buffer(numbers)])])
+    places = pa.Array.from_buffers(pa.int64(), len(wanted), [None, pa.py_buffer(numbers)])
+    taken = _call()("take", [pieces, places], memory_pool=pa.system_memory_pool())  # others keep what they get
     _, offsets, data = taken.buffers()
     return data, np.frombuffer(offsets, np.int32, len(taken) + 1)[1:]
+
+
+@cache
+def _call() -> Callable[..., Any]:
+    """Arrow's `call_function`, without the wrappers around it, which take 80 ms to load."""
+    try:
+        from pyarrow._compute import call_function
+    except ImportError:
+        from pyarrow.compute import call_function
+    found: Callable[..., Any] = call_function
+    return found

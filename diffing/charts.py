@@ -31,6 +31,8 @@ SIGNS: Mapping[Change, str] = {Change.CHANGED: "~", Change.ADDED: "+", Change.RE
 DIFFERING = tuple(change for change in COLOURS if change is not Change.UNCHANGED)
 MOST_BARS, MOST_TOTALS = 10, 7
 MOST_LETTERS = 40
+LONGEST_TOTAL = 12
+"""The most characters for which there is room beside a bar."""
 MOST_TICKS = 12
 FEWEST_BINS = 7
 """How many bars there is room for, however few there are: a single one would be a wall."""
@@ -305,8 +307,8 @@ def _sides(column: ColumnSummary, *, exactly: bool = False) -> str:
     """Old and new total; nothing if they are not known."""
     if column.old_total is None or column.new_total is None:
         return ""
-    said = grouped if exactly else _short
-    return f"{said(column.old_total)} → {said(column.new_total)}"
+    old, new = (grouped(column.old_total), grouped(column.new_total)) if exactly else _both_short(column.old_total, column.new_total)
+    return f"{old} → {new}"
 
 
 def _moved(column: ColumnSummary, *, exactly: bool = False) -> str:
@@ -334,18 +336,26 @@ def grouped(number: str) -> str:
     return f"{Decimal(number):,f}".replace("-", "−")
 
 
-def _short(number: str) -> str:
-    """A plain decimal with about four digits."""
+def _short(number: str, more: int = 0) -> str:
+    """A plain decimal with about four digits, and so many more."""
     value = Decimal(number)
     size = abs(value)
     if size >= Decimal("1e15") or 0 < size < Decimal("0.001"):
-        return f"{float(value):.3g}".replace("-", "−")
+        return f"{float(value):.{3 + more}g}".replace("-", "−")
     for least, word in ((10**12, " tn"), (10**9, " bn"), (10**6, " M")):
         if size >= least:
-            return f"{value / least:,.1f}{word}".replace("-", "−")
-    digits = 0 if size >= 1000 else 2 if size >= 1 else 4
+            return f"{value / least:,.{1 + more}f}{word}".replace("-", "−")
+    digits = more + (0 if size >= 1000 else 2 if size >= 1 else 4)
     text = f"{value:,.{digits}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+
+
+def _both_short(old: str, new: str) -> tuple[str, str]:
+    """Two numbers with as many digits more as tell them apart."""
+    short = [(_short(old, more), _short(new, more)) for more in range(3)]
+    exact = grouped(old), grouped(new)
+    choices = [*short, exact] if max(map(len, exact)) <= LONGEST_TOTAL else short
+    return next((each for each in choices if each[0] != each[1]), short[0])
 
 
 def _signed(number: str) -> str:

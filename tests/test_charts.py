@@ -111,8 +111,24 @@ def test_as_long_as_totals_are_not_known_the_sum_of_changes_is_shown():
 def test_a_total_that_was_zero_moved_by_no_percentage():
     assert said(number_column("n", "0", "7")) == ("n<br>0 → 7", "+7")
     assert said(number_column("n", "-200", "-100")) == ("n<br>−200 → −100", "+50.0%")
-    assert said(number_column("n", "1000000", "1000001")) == ("n<br>1.0 M → 1.0 M", "+0.0001%")
     assert said(number_column("n", "3", "3")) == ("n<br>3 → 3", "no change")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "label"),
+    [
+        ("14401221", "14417300", "14.40 M → 14.42 M"),
+        ("999999", "1000001", "999,999 → 1.0 M"),
+        ("1000000", "1000001", "1,000,000 → 1,000,001"),
+        ("5000.1", "5000.4", "5,000.1 → 5,000.4"),
+        ("0.12341", "0.12342", "0.12341 → 0.12342"),
+        ("0.00012341", "0.00012342", "0.00012341 → 0.00012342"),
+        ("123456789012.5", "123456789012.6", "123.5 bn → 123.5 bn"),
+        ("1000000", "1000000", "1.0 M → 1.0 M"),
+    ],
+)
+def test_totals_that_differ_a_little_are_written_with_more_digits(old, new, label):
+    assert said(number_column("n", old, new))[0] == f"n<br>{label}"
 
 
 def said(column: ColumnSummary) -> tuple[str, str]:

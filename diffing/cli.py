@@ -371,6 +371,7 @@ class _ProgressLine:
 
 def script() -> NoReturn:
     """A whole process. It ends at once: taking the libraries apart first would take a twentieth of a second."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's linear algebra has nothing to do here; its threads would spin meanwhile
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # nobody reads it any more, or there is none

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import io
 import json
 import os
@@ -372,6 +373,7 @@ class _ProgressLine:
 def script() -> NoReturn:
     """A whole process. It ends at once: taking the libraries apart first would take a twentieth of a second."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's linear algebra has nothing to do here; its threads would spin meanwhile
+    gc.set_threshold(100_000, 50, 50)  # loading libraries leaves little to collect
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # nobody reads it any more, or there is none

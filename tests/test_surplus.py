@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diffing.engines import surplus
 from diffing.engines.hashes import Hashes
-from diffing.engines.surplus import ordering, rows_without_partner, without_partner
+from diffing.engines.surplus import in_order, rows_without_partner, without_partner
 from diffing.lines import Marks
 from tests.test_properties import runs
 
@@ -41,7 +41,9 @@ def test_equal_rows_cancel_one_for_one_and_the_first_are_left(old, new):
 @runs(300)
 def test_hashes_that_differ_in_few_bits_are_put_in_order_and_equal_ones_stay_in_theirs(hashes):
     numbers = np.array(hashes, np.uint64)
-    assert ordering(numbers).tolist() == sorted(range(len(hashes)), key=hashes.__getitem__)
+    ordered, places = in_order(numbers)
+    assert places.tolist() == sorted(range(len(hashes)), key=hashes.__getitem__)
+    assert ordered.tolist() == sorted(hashes)
 
 
 def hashed(folder: Path, name: str, hashes: np.ndarray) -> Hashes:

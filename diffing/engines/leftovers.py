@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from diffing.engines.hashes import Hashes, Lengths, Runs, bucket_count, runs_of
 from diffing.engines.matching import may_repeat
@@ -29,9 +28,6 @@ from diffing.engines.surplus import rows_without_partner
 from diffing.lines import Marks, Positions
 from diffing.plan import Plan
 from diffing.sources import Format, Source
-
-Places = npt.NDArray[np.int64]
-"""Places in a file, in bytes."""
 
 PIECE = 1 << 21
 """Bytes that are copied at once, at most."""
@@ -137,7 +133,7 @@ def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, lengths: Iterato
     first = done = 0
     buffer = memoryview(bytearray(PIECE))
     for some in lengths:
-        ends = np.cumsum(some, dtype=np.int64)
+        ends = np.cumsum(some, dtype=np.intp)
         stop = int(np.searchsorted(wanted, first + len(ends)))
         at = wanted[done:stop] - first
         if len(at):
@@ -148,7 +144,7 @@ def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, lengths: Iterato
         offset += int(ends[-1])
 
 
-def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: Places, stops: Places, buffer: memoryview) -> None:
+def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: Positions, stops: Positions, buffer: memoryview) -> None:
     """Copy ranges of bytes, which are in order: those that are near each other are read together, into the buffer of a PIECE."""
     at = 0
     while at < len(starts):

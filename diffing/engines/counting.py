@@ -33,6 +33,11 @@ class Tally:
     codes: list[Counter[str]]
     matches: list[Counter[str]]
 
+    @classmethod
+    def empty(cls, sql: Sql) -> Tally:
+        """Nothing counted yet."""
+        return cls(Counter(), [Counter() for _ in sql.plan.columns], [Counter() for _ in sql.matched])
+
 
 def summarize(run: Run, matching: Matching, compared: str) -> Summary:
     """The summary; `compared` is SQL for all rows that were compared.
@@ -47,7 +52,7 @@ def summarize(run: Run, matching: Matching, compared: str) -> Summary:
 
 def summarize_nothing(run: Run, matching: Matching) -> Summary:
     """The summary where all rows are identical."""
-    return summary_of(run.plan, run.sides, matching, _empty_tally(run), dict, lambda matched, keys: "")
+    return summary_of(run.plan, run.sides, matching, Tally.empty(run.sql), dict, lambda matched, keys: "")
 
 
 def summary_of(
@@ -89,12 +94,8 @@ def summary_of(
     return replace(summary, warnings=tuple(_warnings(plan, summary, matching, why)))
 
 
-def _empty_tally(run: Run) -> Tally:
-    return Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
-
-
 def _tally(run: Run, compared: str) -> Tally:
-    tally = _empty_tally(run)
+    tally = Tally.empty(run.sql)
     found = run.execute(f"SELECT change, codes, match_codes, count(*) FROM {compared} GROUP BY ALL")
     while batch := found.fetchmany(10_000):
         for change, codes, match_codes, count in batch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -228,7 +227,7 @@ def _partners(run: SparkRun, keys: Sequence[str]) -> str:
 
 def tally(run: SparkRun) -> Tally:
     """Rows by fate, and codes by column, of the view `compared`."""
-    found = Tally(Counter(), [Counter() for _ in run.plan.columns], [Counter() for _ in run.sql.matched])
+    found = Tally.empty(run.sql)
     counters = {"codes": found.codes, "match_codes": found.matches}
     counts = " UNION ALL ".join(["SELECT 'fate' AS what, 0 AS at, change AS code FROM compared", *map(_each_code, counters)])
     for what, at, code, count in run.rows(f"SELECT what, at, code, count(*) FROM ({counts}) GROUP BY what, at, code"):

@@ -18,13 +18,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-from diffing import keys
 from diffing.dialects import DialectChoice, parse
 from diffing.errors import DiffError, EngineError
 from diffing.grammar import Shape
 from diffing.jobs import Files, Question
-from diffing.keys import KeySuggestion, guess_keys, suggest_keys
-from diffing.plan import Choices, Tolerance, make_plan
+from diffing.keys import KeySuggestion, guess_keys, judge_key, suggest_keys
+from diffing.plan import Choices, Tolerance
 from diffing.records import BadLine, BadLines, check_records
 from diffing.sources import Column, Format, Source, parquet_rows, sample_rows
 from diffing.uploads import Upload
@@ -138,23 +137,6 @@ def _best_pairs(scored: Iterable[tuple[tuple[float, float, float], int, int]], o
         if whole >= ALIKE and not used & {("old", i), ("new", j)}:
             used |= {("old", i), ("new", j)}
             yield Rename(old.columns[i].name, new.columns[j].name, values, names >= SURELY)
-
-
-def judge_key(old: Source, new: Source, key: Sequence[str], *, workdir: Path, rename: Mapping[str, str] = {}) -> KeySuggestion:
-    """What speaks for a key that a person chose, counted on the whole files if they can be read.
-
-    Raises:
-        PlanError: a name is no column of both files.
-    """
-    plan = make_plan(old, new, Choices(rename=rename))
-    named = {pair.name for pair in make_plan(old, new, Choices(key=tuple(key), rename=rename)).key}
-    columns = tuple(i for i, pair in enumerate(plan.pairs) if pair.name in named)
-    table, sample = keys._sampled(plan)
-    try:
-        with keys._connected(workdir) as con:
-            return keys._Files(con, table, columns, workdir).suggestion(columns)
-    except keys._unreadable():
-        return keys._from_sample(table, sample, columns)
 
 
 # --- choices ---------------------------------------------------------------------------------------

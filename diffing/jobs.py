@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from diffing.demo import FILES as DEMO_FILES
 from diffing.demo import ensure_demo
@@ -29,7 +29,7 @@ from diffing.dialects import DialectChoice
 from diffing.engines import Engine, Watch
 from diffing.engines.choosing import Engines, made_by
 from diffing.errors import DiffError, EngineError, MetricError, PlanError, SourceError
-from diffing.keys import KeySuggestion, Watched, suggest_keys
+from diffing.keys import KeySuggestion, suggest_keys
 from diffing.metrics import Metric, load_metrics
 from diffing.plan import PLAN_VERSION, Choices, EngineName
 from diffing.plan_json import from_plain, to_plain
@@ -296,7 +296,7 @@ class Files:
         if old.location or new.location:
             raise PlanError(*NO_KEY_THERE)
         choices = question.choices
-        found = suggest_keys(old, new, workdir=folder, rename=choices.rename, ignore=choices.ignore, watch=cast(Watched, watch))
+        found = suggest_keys(old, new, workdir=folder, rename=choices.rename, ignore=choices.ignore, watch=watch)
         if found:
             return found[0]
         what = f"No column of {old.name} and {new.name}, nor up to six together, names their rows."

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from diffing.engines import Watch
 from diffing.errors import EngineError, SourceError
 from diffing.grammar import DATE, INTEGER, MIDNIGHT, SPELLED_IN_TWO_WAYS, WHOLE_DECIMAL, ColumnType, Shape
 from diffing.locked import connected
 from diffing.plan import Choices, ColumnPair, Plan, make_plan, shapes_of, spelled_in_two_ways
-from diffing.records import BadLines, check_records
+from diffing.records import BadLines, Records, check_records
 from diffing.sources import Format, Source, parquet_select, sample_rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from diffing.engines.key_counts import Counted, Keys
 
 MOST_COLUMNS = 6
 """A key has at most so many columns."""
@@ -73,16 +76,10 @@ class _Effort:
     """Searches at most."""
 
 
+TRYING, CHECKING = "trying keys on the whole files", "checking the key on the whole files"
+"""What a search is doing."""
+
 QUICK, THOROUGH = _Effort(margin=0.3, columns=6, rounds=1), _Effort(margin=float("inf"), columns=12, rounds=4)
-
-
-class Watched(Protocol):
-    """How a search tells where it is, and how it is asked to stop."""
-
-    report: Callable[[str, float | None], None]
-
-    def check(self) -> None:
-        """Raises what stops the search, if someone asked."""
 
 
 ENOUGH = 0.9
@@ -160,7 +157,7 @@ def suggest_keys(
     rename: Mapping[str, str] = {},
     ignore: Sequence[str] = (),
     most: int = 3,
-    watch: Watched | None = None,
+    watch: Watch | None = None,
 ) -> list[KeySuggestion]:
     """Sets of columns that could be the key, best first.
 
@@ -170,20 +167,37 @@ def suggest_keys(
     Raises:
         PlanError: the files have no column in common, or a renamed or ignored column is none.
     """
-    stage = _stages(watch)
-    stage("looking for a key in a sample")
+    watch = watch or Watch()
+    _stage(watch, "looking for a key in a sample")
     table, sample = _sampled(make_plan(old, new, Choices(rename=rename, ignore=tuple(ignore))))
     guesses = _sets(table, sample)
     if not guesses:
         return []
     try:
         with _connected(workdir, old, new) as con:
-            search = _Search(con, table, sample, guesses, workdir, stage)
-            files, weighed = search.tried(QUICK if len(guesses[0]) == 1 else THOROUGH)
-            stage("checking the key on the whole files")
-            return [files.suggestion(columns) for columns in _best(table, weighed)[:most]]
+            return _Search(con, table, sample, guesses, workdir, watch).suggestions(most)
     except _unreadable():
         return [_from_sample(table, sample, columns) for columns in guesses[:most]]
+
+
+def judge_key(old: Source, new: Source, key: Sequence[str], *, workdir: Path, rename: Mapping[str, str] = {}) -> KeySuggestion:
+    """What speaks for a key that a person chose, counted on the whole files if they can be read.
+
+    Raises:
+        PlanError: a name is no column of both files.
+    """
+    plan = make_plan(old, new, Choices(rename=rename))
+    named = {pair.name for pair in make_plan(old, new, Choices(key=tuple(key), rename=rename)).key}
+    columns = tuple(i for i, pair in enumerate(plan.pairs) if pair.name in named)
+    table, sample = _sampled(plan)
+    try:
+        with _connected(workdir, old, new) as con, TemporaryDirectory(dir=workdir, prefix="keys-") as work:
+            found = _read_keys(table, [columns], Path(work), Watch())
+            if found:
+                return _counted_suggestion(table, columns, found[0].counted())
+            return _whole_files(con, table, columns, workdir).suggestion(columns)
+    except _unreadable():
+        return _from_sample(table, sample, columns)
 
 
 def guess_keys(old: Source, new: Source, *, rename: Mapping[str, str] = {}, most: int = 3) -> list[KeySuggestion]:
@@ -197,13 +211,9 @@ def guess_keys(old: Source, new: Source, *, rename: Mapping[str, str] = {}, most
     return [_from_sample(table, sample, columns) for columns in _sets(table, sample)[:most]]
 
 
-def _stages(watch: Watched | None) -> Callable[[str], None]:
-    def stage(name: str) -> None:
-        if watch:
-            watch.check()
-            watch.report(name, None)
-
-    return stage
+def _stage(watch: Watch, name: str) -> None:
+    watch.check()
+    watch.report(name, None)
 
 
 def _unreadable() -> tuple[type[Exception], ...]:
@@ -505,18 +515,51 @@ class _Search:
     sample: _Sample
     guesses: list[Columns]
     workdir: Path
-    stage: Callable[[str], None]
+    watch: Watch
 
-    def tried(self, effort: _Effort) -> tuple[_Files, dict[Columns, _Evidence]]:
+    def suggestions(self, most: int) -> list[KeySuggestion]:
+        """What can be suggested, best first."""
+        effort = THOROUGH
+        if len(self.guesses[0]) == 1:
+            effort, sets = QUICK, self._pool(self.guesses, QUICK)
+            with TemporaryDirectory(dir=self.workdir, prefix="keys-") as folder:
+                if keys := _read_keys(self.table, sets, Path(folder), self.watch):
+                    if found := self._by_key_cells(dict(zip(sets, keys, strict=True)), Path(folder)):
+                        return found[:most]
+                    effort = THOROUGH
+        files, weighed = self._tried(effort)
+        _stage(self.watch, CHECKING)
+        return [files.suggestion(columns) for columns in _best(self.table, weighed)[:most]]
+
+    def _by_key_cells(self, keys: Mapping[Columns, Keys], folder: Path) -> list[KeySuggestion]:
+        """The same from the cells of some keys alone, and other cells of some rows; nothing if that leaves doubts."""
+        _stage(self.watch, TRYING)
+        weighed = {columns: self._weighed_by_some(columns, each, folder) for columns, each in keys.items()}
+        if not self._sure(weighed):
+            return []
+        _stage(self.watch, CHECKING)
+        return [_counted_suggestion(self.table, columns, keys[columns].counted(self.watch.check)) for columns in _best(self.table, weighed)]
+
+    def _weighed_by_some(self, columns: Columns, keys: Keys, folder: Path) -> _Evidence:
+        """What speaks for a set, from all rows of some of its keys."""
+        picked = keys.pick(max(keys.rows // 2 // PICKED, 1), folder)
+        bound: dict[str, str] = {}
+        old, new = (_records(getattr(self.table.plan, side), side, bound, picked[side]) for side in ("old", "new"))
+        return _Files(self.con, self.table, self._kept(QUICK), (old, new), bound).weigh(columns)
+
+    def _tried(self, effort: _Effort) -> tuple[_Files, dict[Columns, _Evidence]]:
         """Both files with the columns worth reading, and the evidence from them.
 
         A quick look becomes a thorough one if it leaves doubts.
         """
-        self.stage("reading the columns that could be the key")
-        files = _Files(self.con, self.table, self._kept(effort), self.workdir)
+        _stage(self.watch, "reading the columns that could be the key")
+        files = _whole_files(self.con, self.table, self._kept(effort), self.workdir)
         weighed = self._weighed(files, effort)
-        sure = any(each.confused <= FULL and each.found > self._least(columns) for columns, each in weighed.items())
-        return (files, weighed) if sure or effort is THOROUGH else self.tried(THOROUGH)
+        return (files, weighed) if effort is THOROUGH or self._sure(weighed) else self._tried(THOROUGH)
+
+    def _sure(self, weighed: Mapping[Columns, _Evidence]) -> bool:
+        """Whether a set needs no more others to be held against."""
+        return any(each.confused <= FULL and each.found > self._least(columns) for columns, each in weighed.items())
 
     def _least(self, columns: Columns) -> float:
         """How much of a file a set must find again not to be held against others."""
@@ -540,7 +583,7 @@ class _Search:
             sets = _sets(self.table, sample, files.rows // SAMPLE)
             fresh = self._pool([columns for columns in sets if self._promising(columns, weighed)], effort)
             for columns in fresh:
-                self.stage("trying keys on the whole files")
+                _stage(self.watch, TRYING)
                 weighed[columns] = files.weigh(columns)
                 if weighed[columns].confused > FULL:
                     sample = sample.with_rows(*files.confused_rows())
@@ -557,15 +600,16 @@ class _Search:
 class _Files:
     """Both files as one table of hashed cells: `side` (FALSE: old), h0, h1, …, and v0, v1, … where numbers may be near."""
 
-    def __init__(self, con: DuckDBPyConnection, table: _Table, columns: Iterable[int], workdir: Path) -> None:
+    def __init__(
+        self, con: DuckDBPyConnection, table: _Table, columns: Iterable[int], rows: tuple[str, str], bound: Mapping[str, str]
+    ) -> None:
+        """`rows` is SQL for the rows of the old and the new file, `bound` the values that it names."""
         self.con, self.table = con, table
         self.columns = sorted(columns)
         self.numbers = table.numbers(self.columns)
-        bound: dict[str, str] = {}
-        with TemporaryDirectory(dir=workdir, prefix="keys-") as copies:
-            old = self._hashed("FALSE", [pair.old for pair in table.pairs], _rows(table.plan.old, "old", Path(copies), bound))
-            new = self._hashed("TRUE", [pair.new for pair in table.pairs], _rows(table.plan.new, "new", Path(copies), bound))
-            con.execute(f"CREATE OR REPLACE TEMP TABLE cells AS {old} UNION ALL {new}", bound)
+        old = self._hashed("FALSE", [pair.old for pair in table.pairs], rows[0])
+        new = self._hashed("TRUE", [pair.new for pair in table.pairs], rows[1])
+        con.execute(f"CREATE OR REPLACE TEMP TABLE cells AS {old} UNION ALL {new}", bound)
         self.rows = self._counted("SELECT count(*) FROM cells")[0] // 2
         self.every = max(self.rows // PICKED, 1)
 
@@ -634,6 +678,26 @@ class _Files:
         return [int(each or 0) for each in self.con.execute(query).fetchone() or ()]
 
 
+def _whole_files(con: DuckDBPyConnection, table: _Table, columns: Iterable[int], workdir: Path) -> _Files:
+    bound: dict[str, str] = {}
+    with TemporaryDirectory(dir=workdir, prefix="keys-") as copies:
+        old, new = (_rows(getattr(table.plan, side), side, Path(copies), bound) for side in ("old", "new"))
+        return _Files(con, table, columns, (old, new), bound)
+
+
+def _read_keys(table: _Table, sets: Sequence[Columns], work: Path, watch: Watch) -> list[Keys] | None:
+    """The keys of both files by some sets; None if they have to be read in another way."""
+    if any(table.cuts[i] for columns in sets for i in columns):
+        return None
+    from diffing.engines.key_counts import read_keys  # takes a while
+
+    return read_keys(table.plan, [[table.pairs[i] for i in columns] for columns in sets], work, watch)
+
+
+def _counted_suggestion(table: _Table, columns: Columns, counted: Counted) -> KeySuggestion:
+    return _suggestion(table.names(columns), counted.rows, counted.alone, counted.empty, counted.overlap, verified=True)
+
+
 ROWS = "count(*) FILTER (NOT side) AS o, count(*) FILTER (side) AS n"
 """Rows of one key, in each file."""
 MIXED = "min(r) FILTER (NOT side) <> max(r) FILTER (NOT side) AS o_mixed, min(r) FILTER (side) <> max(r) FILTER (side) AS n_mixed"
@@ -694,7 +758,11 @@ def _rows(source: Source, side: str, copies: Path, bound: dict[str, str], bad_li
         return parquet_select(f"${side}", len(source.columns))
     if bad_lines is None and source.data.stat().st_size > CHECKED:
         return _csv(source, side, bound, source.data, source.first_line - 1, 1 << 21, LENIENTLY)
-    records = check_records(source.body, bad_lines or BadLines.SKIP, copies / f"{side}.csv")
+    return _records(source, side, bound, check_records(source.body, bad_lines or BadLines.SKIP, copies / f"{side}.csv"))
+
+
+def _records(source: Source, side: str, bound: dict[str, str], records: Records) -> str:
+    """SQL that reads records that were checked."""
     if not records.rows:
         return "SELECT " + ", ".join(f"CAST(NULL AS VARCHAR) AS c{i}" for i in range(len(source.columns))) + " WHERE FALSE"
     source = replace(source, dialect=replace(source.dialect, line_end=records.line_end))

@@ -7,12 +7,15 @@ sure; anything else is looked at again with more care (see `records`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 LF, CR = 10, 13
+NEAR = 4
+"""The first so many columns of each record are found from its beginning on; for others all of the block's delimiters are listed."""
 ONE = np.uint64(1)
 TOP = np.uint64(63)
 Positions = npt.NDArray[np.intp]
@@ -78,13 +81,39 @@ def record_ends(block: bytes, quote: int | None) -> Positions:
     return ends + 1
 
 
-def cell_ends(block: bytes, marks: Marks) -> npt.NDArray[np.intp]:
-    """For each regular record the position after each of its cells (with CR LF, that of LF after the last one): rows × columns."""
+def cell_ends(block: bytes, ends: Positions, marks: Marks, columns: Sequence[int]) -> Positions:
+    """Where the cells of some columns end in each regular record (with CR LF, that of LF after the last one): rows × columns."""
+    early = [column for column in columns if column < marks.columns - 1]
+    if early and max(early) >= NEAR:
+        every = _all_cell_ends(block, marks)
+        return every if [*columns] == [*range(marks.columns)] else every[:, np.array(columns)]
+    found = np.empty((len(ends), len(columns)), np.intp)
+    cuts, at = _cuts(block, marks) if early else np.empty(0, np.uint64), np.concatenate(([0], ends[:-1]))
+    for column in range(max(early, default=-1) + 1):
+        at = _next(cuts, at)
+        if column in early:
+            found[:, columns.index(column)] = at
+        at += 1
+    if marks.columns - 1 in columns:
+        found[:, columns.index(marks.columns - 1)] = ends - 1
+    return found
+
+
+def _all_cell_ends(block: bytes, marks: Marks) -> Positions:
     data = np.frombuffer(block, np.uint8)
     at = np.flatnonzero((data == marks.delimiter) | (data == LF))
     if marks.quote is not None and bytes([marks.quote]) in block:
         at = at[~_at(_parity(_bits(data == marks.quote)), at)]
     return at.reshape(-1, marks.columns)
+
+
+def _cuts(block: bytes, marks: Marks) -> Bits:
+    """The delimiters outside quotes."""
+    data = np.frombuffer(block, np.uint8)
+    cuts = _bits(data == marks.delimiter)
+    if marks.quote is not None and bytes([marks.quote]) in block:
+        cuts &= ~_parity(_bits(data == marks.quote))
+    return cuts
 
 
 def _bits(mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Bits:
@@ -118,6 +147,28 @@ def _in_place(quotes: Bits, inside: Bits, bounds: Bits) -> bool:
 def _at(bits: Bits, at: Positions) -> npt.NDArray[np.bool_]:
     found: npt.NDArray[np.bool_] = ((bits[at >> 6] >> (at & 63).astype(np.uint64)) & ONE).astype(np.bool_)
     return found
+
+
+def _next(bits: Bits, at: Positions) -> Positions:
+    """The first place from each place on that has its bit set; there is one."""
+    word = at >> 6
+    from_there = bits[word] >> (at & 63).view(np.uint64)
+    found = at + _zeros_below(from_there)
+    later = np.flatnonzero(from_there == 0)
+    word = word[later]
+    while len(later):
+        word += 1
+        whole = bits[word]
+        found[later] = (word << 6) + _zeros_below(whole)
+        none = whole == 0
+        later, word = later[none], word[none]
+    return found
+
+
+def _zeros_below(words: Bits) -> npt.NDArray[np.uint8]:
+    """How many bits are not set before the first one that is."""
+    below: npt.NDArray[np.uint8] = np.bitwise_count(~words & (words - ONE))
+    return below
 
 
 def _count_before(bits: Bits, at: Positions) -> Positions:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from diffing import lines
 from diffing.engines.hashes import Hashes, Runs
 from diffing.lines import Marks
 
 
 def hashes(folder: Path, text: str, runs: Runs | None, *, columns: int = 3) -> list[int]:
     crlf = "\r\n" in text
-    found = Hashes(folder / "one.hashes", 16, Marks(ord(","), ord('"'), columns), runs)
+    found = Hashes(folder / "one.hashes", Marks(ord(","), ord('"'), columns), runs)
     found.file.unlink(missing_ok=True)
     found.file.with_suffix(".lengths").unlink(missing_ok=True)
     found.add(text.encode(), None, crlf=crlf)
@@ -50,3 +51,22 @@ def test_cells_that_swap_places_are_another_record(tmp_path):
     runs = ((0, 0), (2, 2))
     a, b = (hashes(tmp_path, text, runs) for text in ("x,1,y\n", "y,1,x\n"))
     assert a != b
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("columns", [[0], [1], [3], [0, 2], [1, 3], [0, 1, 2, 3]])
+def test_cells_end_at_the_same_places_however_they_are_looked_for(monkeypatch, columns, end):
+    rows = [(str(i), '"a,b"' if i % 3 else "", "x" * (i * 37 % 200), '"two\nlines"' if i % 5 else "y") for i in range(100)]
+    block = written((0, 1, 2, 3), end, rows).encode()
+    marks = Marks(ord(","), ord('"'), 4)
+    found = []
+    for near in (0, 4):
+        monkeypatch.setattr(lines, "NEAR", near)
+        found.append(lines.cell_ends(block, lines.record_ends(block, ord('"')), marks, columns).tolist())
+    assert found[0] == found[1]
+    places = [0]
+    for row in rows:
+        for cell in row:
+            places.append(places[-1] + len(cell) + 1)
+        places[-1] += len(end) - 1
+    assert found[0] == [[places[4 * i + column + 1] - 1 for column in columns] for i in range(len(rows))]

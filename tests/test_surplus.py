@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffing.engines import surplus
-from diffing.engines.hashes import Hashes
+from diffing.engines.hashes import SummedHashes
 from diffing.engines.surplus import in_order, rows_without_partner, without_partner
 from diffing.lines import Marks
 from tests.test_properties import runs
@@ -46,8 +46,8 @@ def test_hashes_that_differ_in_few_bits_are_put_in_order_and_equal_ones_stay_in_
     assert ordered.tolist() == sorted(hashes)
 
 
-def hashed(folder: Path, name: str, hashes: np.ndarray) -> Hashes:
-    found = Hashes(folder / name, 64, Marks(ord(","), None, 1), None)
+def hashed(folder: Path, name: str, hashes: np.ndarray) -> SummedHashes:
+    found = SummedHashes(folder / name, 64, Marks(ord(","), None, 1), None)
     hashes.tofile(found.file)
     np.add.at(found.sums, found.buckets(hashes), hashes)
     found.rows = len(hashes)

@@ -19,7 +19,7 @@ import duckdb
 from diffing.digits import Digits
 from diffing.engines import ALL_ROWS, Wanted, Watch
 from diffing.engines.counting import summarize, summarize_nothing
-from diffing.engines.hashes import Hashes
+from diffing.engines.hashes import SummedHashes
 from diffing.engines.leftovers import find_leftovers, hashes_for
 from diffing.engines.matching import KeyCounts, Matching, match_rows
 from diffing.engines.run import SIDES, Clock, Run, Side, of_both, reading_progress, refuse_changed, write_summary, write_totals
@@ -222,7 +222,7 @@ def _first_line(text: str) -> str:
     return re.sub(r"(/[^\s\"']+)+", "…", text.strip().splitlines()[0] if text.strip() else "no reason given")
 
 
-def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, Hashes]) -> dict[str, Side]:
+def _checked(plan: Plan, work: Path, clock: Clock, hashes: Mapping[str, SummedHashes]) -> dict[str, Side]:
     """Both files, their records counted, checked and hashed, at the same time."""
     clock.stage("reading both files")
     progress = reading_progress(plan, clock)

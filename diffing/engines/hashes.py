@@ -52,17 +52,14 @@ def bucket_count(size: int) -> int:
 class Hashes:
     """Takes the records of one file in, block by block. Without `runs` whole records are hashed, line ends and all."""
 
-    def __init__(self, file: Path, buckets: int, marks: Marks, runs: Runs | None) -> None:
+    def __init__(self, file: Path, marks: Marks, runs: Runs | None) -> None:
         self.file = file
         self.marks = marks
         self.runs = runs
-        self.sums = np.zeros(buckets, np.uint64)
-        self.bits = np.uint64(65 - buckets.bit_length())
         self.rows = 0
         self.crlf = False
         self.waiting: list[tuple[bytes, Positions]] = []
         self.waiting_bytes = 0
-        self.not_added: list[Hashed] = []
 
     @cached_property
     def con(self) -> duckdb.DuckDBPyConnection:
@@ -80,8 +77,8 @@ class Hashes:
             self._hash()
 
     def finish(self) -> None:
+        """After the last record."""
         self._hash()
-        self._add_up()
         if self.rows:
             self.con.close()
 
@@ -89,43 +86,27 @@ class Hashes:
         if not self.waiting:
             return
         self.rows += sum(len(ends) for _, ends in self.waiting)
-        hashes = self._hashes()
-        self.not_added.append(hashes)
-        if sum(map(len, self.not_added)) >= ROWS:
-            self._add_up()
-        with self.file.open("ab") as out:
-            hashes.tofile(out)
+        self._take(self.hashes_of(self._texts()))
         with _lengths_of(self.file).open("ab") as out:
             for _, ends in self.waiting:
                 np.diff(ends, prepend=0).astype(np.uint32).tofile(out)
         self.waiting, self.waiting_bytes = [], 0
 
-    def _add_up(self) -> None:
-        """Add hashes to the sums of their buckets, in the order of these: that halves the time in which no other thread runs."""
-        hashes = np.sort(np.concatenate([np.empty(0, np.uint64), *self.not_added]))
-        np.add.at(self.sums, self.buckets(hashes), hashes)
-        self.not_added.clear()
+    def _take(self, hashes: Hashed) -> None:
+        with self.file.open("ab") as out:
+            hashes.tofile(out)
 
-    def _hashes(self) -> Hashed:
+    def _texts(self) -> list[pa.Array]:
+        """What is hashed of the records that wait."""
         if self.runs is None:
-            texts = [cut(block, ends) for block, ends in self.waiting]
-        else:
-            texts = [_rearranged(block, ends, self.runs, self.marks, self.crlf) for block, ends in self.waiting]
-        return self._hashes_of(texts)
+            return [cut(block, ends) for block, ends in self.waiting]
+        return [_rearranged(block, ends, self.runs, self.marks, self.crlf) for block, ends in self.waiting]
 
-    def _hashes_of(self, texts: Sequence[pa.Array]) -> Hashed:
+    def hashes_of(self, texts: Sequence[pa.Array]) -> Hashed:
         self.con.register("texts", pa.Table.from_batches([pa.RecordBatch.from_arrays([each], names=["t"]) for each in texts]))
         found: Hashed = self.con.execute("SELECT hash(t) AS h FROM texts").fetchnumpy()["h"]
         self.con.unregister("texts")
         return found
-
-    def buckets(self, hashes: Hashed) -> Positions:
-        """The bucket of each hash."""
-        return (hashes >> self.bits).view(np.intp)
-
-    def forget_sums(self) -> None:
-        """When they are not needed any more, their memory is."""
-        self.sums = np.empty(0, np.uint64)
 
     def batches(self) -> Iterator[Rows]:
         """All records in their order in the file."""
@@ -140,6 +121,40 @@ class Hashes:
             with _lengths_of(self.file).open("rb") as lengths:
                 for _ in range(0, self.rows, ROWS):
                     yield np.fromfile(lengths, np.uint32, ROWS)
+
+
+class SummedHashes(Hashes):
+    """The same, added up by bucket."""
+
+    def __init__(self, file: Path, buckets: int, marks: Marks, runs: Runs | None) -> None:
+        super().__init__(file, marks, runs)
+        self.sums = np.zeros(buckets, np.uint64)
+        self.bits = np.uint64(65 - buckets.bit_length())
+        self.not_added: list[Hashed] = []
+
+    def finish(self) -> None:
+        super().finish()
+        self._add_up()
+
+    def _take(self, hashes: Hashed) -> None:
+        super()._take(hashes)
+        self.not_added.append(hashes)
+        if sum(map(len, self.not_added)) >= ROWS:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        """Add hashes to the sums of their buckets, in the order of these: that halves the time in which no other thread runs."""
+        hashes = np.sort(np.concatenate([np.empty(0, np.uint64), *self.not_added]))
+        np.add.at(self.sums, self.buckets(hashes), hashes)
+        self.not_added.clear()
+
+    def buckets(self, hashes: Hashed) -> Positions:
+        """The bucket of each hash."""
+        return (hashes >> self.bits).view(np.intp)
+
+    def forget_sums(self) -> None:
+        """When they are not needed any more, their memory is."""
+        self.sums = np.empty(0, np.uint64)
 
 
 def runs_of(columns: Sequence[int]) -> Runs:
@@ -160,7 +175,7 @@ def _rearranged(block: bytes, ends: Positions, runs: Runs, marks: Marks, crlf: b
     spelled = np.frombuffer(block, np.uint8).copy()
     spelled[ends - 1 - crlf] = marks.delimiter
     bounds = np.empty((len(ends), pieces), np.int32)
-    bounds[:, : len(cuts) - 1] = _last_cells(block, marks, cuts[1:]) if len(cuts) > 2 else ends[:, None] - 1
+    bounds[:, : len(cuts) - 1] = cell_ends(block, ends, marks, [each - 1 for each in cuts[1:]])
     bounds += 1
     if crlf:
         bounds[:, -1] = ends
@@ -171,12 +186,6 @@ def _rearranged(block: bytes, ends: Positions, runs: Runs, marks: Marks, crlf: b
     order = np.array([cuts.index(first) for first, _ in runs])
     texts, of_pieces = put_together(found, (np.arange(len(ends))[:, None] * pieces + order).ravel())
     return cut(texts, of_pieces[len(runs) - 1 :: len(runs)])
-
-
-def _last_cells(block: bytes, marks: Marks, cuts: Sequence[int]) -> Positions:
-    """Where the cells before these columns end."""
-    cells = cell_ends(block, marks)
-    return cells if len(cuts) == marks.columns else cells[:, np.array(cuts) - 1]
 
 
 def _lengths_of(file: Path) -> Path:

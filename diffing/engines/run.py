@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from diffing.engines import Watch
-from diffing.engines.hashes import Hashes
+from diffing.engines.hashes import SummedHashes
 from diffing.errors import BadLinesError, NotUtf8Error, SourceError
 from diffing.plan import Plan
 from diffing.records import Progress, Records
@@ -65,7 +65,7 @@ class Side:
     rows: int
     records: Records | None
     """None for Parquet."""
-    hashes: Hashes | None = None
+    hashes: SummedHashes | None = None
     """None if records of the two files can't be told apart by their bytes."""
     left: Records | None = None
     """A file of those records that still matter; None: all of them do."""

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from diffing.engines.hashes import Hashed, Hashes
+from diffing.engines.hashes import Hashed, SummedHashes
 from diffing.engines.run import SIDES
 from diffing.lines import Positions
 
@@ -27,7 +27,7 @@ Picked = tuple[Hashed, Positions]
 """Hashes, and the numbers of their rows."""
 
 
-def rows_without_partner(hashes: Mapping[str, Hashes], check: Callable[[], None]) -> dict[str, Positions]:
+def rows_without_partner(hashes: Mapping[str, SummedHashes], check: Callable[[], None]) -> dict[str, Positions]:
     """The numbers of each side's rows that the other has no equal of, in order; of equal rows the first ones.
 
     `check` is called now and then, and may raise to stop.
@@ -42,7 +42,7 @@ def rows_without_partner(hashes: Mapping[str, Hashes], check: Callable[[], None]
     return {side: np.sort(np.concatenate(rows)) for side, rows in found.items()}
 
 
-def _shares(hashes: Mapping[str, Hashes]) -> Iterator[Mask]:
+def _shares(hashes: Mapping[str, SummedHashes]) -> Iterator[Mask]:
     """The buckets that differ, in portions of AT_ONCE rows."""
     if not any(each.rows for each in hashes.values()):
         return
@@ -55,7 +55,7 @@ def _shares(hashes: Mapping[str, Hashes]) -> Iterator[Mask]:
         yield portion
 
 
-def _picked(hashes: Hashes, buckets: Mask) -> Picked:
+def _picked(hashes: SummedHashes, buckets: Mask) -> Picked:
     """The rows in these buckets."""
     found: list[Picked] = [(np.empty(0, np.uint64), np.empty(0, np.intp))]
     for rows in hashes.batches():

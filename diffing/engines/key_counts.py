@@ -1,0 +1,216 @@
+"""How often the keys of two files occur, counted on all of their records, and some of these records.
+
+Only the cells of the key are looked at, and only their hashes are kept. That needs files in which the
+same key is the same bytes: plain records, and keys with quotes around whole cells at most.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from diffing.engines import Watch
+from diffing.engines.hashes import Hashed, Hashes, runs_of
+from diffing.engines.pieces import copy_records, cut
+from diffing.engines.run import SIDES, Clock, of_both, reading_progress
+from diffing.errors import SourceError
+from diffing.lines import Marks, Positions
+from diffing.plan import ColumnPair, Plan
+from diffing.records import BadLines, Records, check_records
+from diffing.sources import Format, Source
+
+AT_ONCE = 1 << 22
+"""About so many keys are sorted at once, by each of two threads."""
+ONE = np.uint64(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How the keys occur; pairs are of the old and the new file."""
+
+    rows: tuple[int, int]
+    alone: tuple[int, int]
+    """Rows whose key no other row of their file has."""
+    keys: tuple[int, int]
+    """Different keys."""
+    common: int
+    """Keys that both files have."""
+    empty: tuple[int, int]
+    """Rows with an empty key cell."""
+
+    @property
+    def overlap(self) -> float:
+        """The share of the keys of the file that has fewer which the other has too."""
+        return self.common / (min(self.keys) or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of all records of both files."""
+
+    hashes: Mapping[str, _KeyHashes]
+    records: Mapping[str, Records]
+
+    @property
+    def rows(self) -> int:
+        """Of both files."""
+        return sum(each.rows for each in self.hashes.values())
+
+    def counted(self, check: Callable[[], None] = lambda: None) -> Counted:
+        """Sort them, and count. `check` is called now and then, and may raise to stop."""
+        old, new = (self.hashes[side] for side in SIDES)
+        bits = np.uint64(max((self.rows // AT_ONCE).bit_length(), 1))
+
+        def count(portion: int) -> list[int]:
+            check()
+            return _count(*(_some(each, portion, bits) for each in (old, new)))
+
+        with ThreadPoolExecutor(2) as pool:
+            found = np.sum(list(pool.map(count, range(1 << int(bits)))), axis=0).tolist()
+        return Counted((old.rows, new.rows), (found[0], found[1]), (found[2], found[3]), found[4], (old.empty, new.empty))
+
+    def pick(self, every: int, folder: Path) -> dict[str, Records]:
+        """Files of all rows of one in so many keys, the same keys of both files."""
+
+        def of_side(side: str) -> Records:
+            hashes = self.hashes[side]
+            wanted = [np.flatnonzero(rows.hashes % np.uint64(every) == 0) + rows.first for rows in hashes.batches()]
+            return copy_records(
+                self.records[side], hashes.all_lengths(), np.concatenate([np.empty(0, np.intp), *wanted]), folder / f"{side}.picked.csv"
+            )
+
+        return of_both(of_side)
+
+
+def read_keys(plan: Plan, sets: Sequence[Sequence[ColumnPair]], work: Path, watch: Watch) -> list[Keys] | None:
+    """The keys of both files by each of some sets of columns; None if the same key need not be the same bytes, or a file can't be read.
+
+    What it needs on disk is in the folder `work`, which is there and empty, and is needed as long as the keys are.
+
+    Raises:
+        Cancelled: the watch was told to stop.
+    """
+    takers = _takers(plan, sets, work)
+    if not takers:
+        return None
+    clock = Clock(watch)
+    clock.stage("reading the columns that could be the key")
+    progress, unlike = reading_progress(plan, clock), threading.Event()
+
+    def read(side: str) -> Records:
+        source: Source = getattr(plan, side)
+        taker, copy = takers[side], work / f"{side}.csv"
+
+        def go_on(done: int) -> None:
+            if copy.exists() or taker.unlike or unlike.is_set():
+                unlike.set()
+                raise _Unlike
+            progress(done)
+
+        records = check_records(source.body, BadLines.SKIP, copy, go_on, taker)
+        taker.finish()
+        go_on(0)
+        return records
+
+    try:
+        records = of_both(read)
+    except (_Unlike, SourceError):
+        return None
+    return [Keys({side: takers[side].sets[i] for side in SIDES}, records) for i in range(len(sets))]
+
+
+class _Unlike(Exception):
+    """The same key may be spelled in two ways."""
+
+
+def _takers(plan: Plan, sets: Sequence[Sequence[ColumnPair]], work: Path) -> dict[str, _Taker]:
+    """What takes the records of each file in; nothing if they can't be told apart by their bytes."""
+    sources = {"old": plan.old, "new": plan.new}
+    (delimiter, quote), *other = {(s.dialect.delimiter.encode(), s.dialect.quote.encode()) for s in sources.values()}
+    if other or len(delimiter) > 1 or len(quote) > 1 or any(s.format is not Format.CSV for s in sources.values()):
+        return {}
+    marks = {side: Marks(delimiter[0], quote[0] if quote else None, len(source.columns)) for side, source in sources.items()}
+    return {
+        side: _Taker(
+            [_KeyHashes(work / f"{side}.{i}.hashes", marks[side], [getattr(pair, side) for pair in key]) for i, key in enumerate(sets)]
+        )
+        for side in SIDES
+    }
+
+
+class _Taker:
+    """Takes the records of one file in, for each of some keys."""
+
+    def __init__(self, sets: Sequence[_KeyHashes]) -> None:
+        self.sets = sets
+
+    def add(self, block: bytes, ends: Positions | None, *, crlf: bool) -> None:
+        for each in self.sets:
+            each.add(block, ends, crlf=crlf)
+
+    def finish(self) -> None:
+        for each in self.sets:
+            each.finish()
+
+    @property
+    def unlike(self) -> bool:
+        """Whether the same key need not be the same bytes."""
+        return any(each.unlike for each in self.sets)
+
+
+class _KeyHashes(Hashes):
+    """Hashes of the key cells of each record, without the quotes around them."""
+
+    def __init__(self, file: Path, marks: Marks, columns: Sequence[int]) -> None:
+        super().__init__(file, marks, runs_of(columns))
+        self.columns = len(columns)
+        self.empty = 0
+        """Records with an empty key cell."""
+        self.unlike = False
+        """Whether a key has delimiters or quotes inside, and so need not be the same bytes where it is the same."""
+
+    def _texts(self) -> list[pa.Array]:
+        return [self._bare(keys) for keys in super()._texts()]
+
+    def _bare(self, keys: pa.Array) -> pa.Array:
+        _, offsets, data = keys.buffers()
+        cells = np.frombuffer(data, np.uint8)[: np.frombuffer(offsets, np.int32)[len(keys)]]
+        if self.marks.quote is not None and (quotes := cells == self.marks.quote).any():
+            self.unlike |= bool((quotes[1:] & quotes[:-1]).any())
+            cells = cells[~quotes]
+        ends = np.flatnonzero(cells == self.marks.delimiter)
+        if len(ends) != len(keys) * self.columns:
+            self.unlike = True
+            return keys
+        empty = np.diff(ends, prepend=-1).reshape(-1, self.columns) == 1
+        self.empty += int(np.count_nonzero(empty.any(axis=1)))
+        return cut(cells, ends[self.columns - 1 :: self.columns] + 1)
+
+
+def _some(hashes: Hashes, portion: int, bits: np.uint64) -> Hashed:
+    """Those hashes that begin with these bits."""
+    shift, wanted = np.uint64(64) - bits, np.uint64(portion)
+    found = [rows.hashes.take(np.flatnonzero(rows.hashes >> shift == wanted), mode="clip") for rows in hashes.batches()]
+    return np.concatenate([np.empty(0, np.uint64), *found])
+
+
+def _count(old: Hashed, new: Hashed) -> list[int]:
+    """Keys that are alone in the old and in the new file, different keys of each, and common ones.
+
+    They are sorted together, without their lowest bit, which says from which file they are.
+    """
+    both = np.concatenate((old & ~ONE, new | ONE))
+    if not len(both):
+        return [0] * 5
+    both.sort()
+    is_new, apart = (both & ONE).astype(np.bool_), both[1:] != both[:-1]
+    begins, ends = np.concatenate(([True], apart)), np.concatenate((apart, [True]))
+    alone, common = begins & ends, np.count_nonzero(both[1:] ^ both[:-1] == ONE)
+    counts = [np.count_nonzero(each & of) for each in (alone, begins) for of in (~is_new, is_new)]
+    return [*map(int, counts), int(common)]

@@ -107,6 +107,7 @@ def steps(rows: int, runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
         "--help": ["-m", "diffing", "--help"],
         "describe": ["-m", "diffing", "describe", str(new)],
         "keys": ["-m", "diffing", "keys", str(old), str(new)],
+        "no key given": this_tool(old, new),
     }
     yield f"{rows:,} rows, the steps around", measure(commands, runs)
 

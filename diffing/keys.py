@@ -192,7 +192,7 @@ def judge_key(old: Source, new: Source, key: Sequence[str], *, workdir: Path, re
     table, sample = _sampled(plan)
     try:
         with _connected(workdir, old, new) as con, TemporaryDirectory(dir=workdir, prefix="keys-") as work:
-            found = _read_keys(table, [columns], Path(work), Watch())
+            found = _read_keys(table, [columns], 0, Path(work), Watch())
             if found:
                 return _counted_suggestion(table, columns, found[0].counted())
             return _whole_files(con, table, columns, workdir).suggestion(columns)
@@ -387,6 +387,12 @@ def _numbered(cells: Iterable[Hashable]) -> list[int]:
     return [numbers.setdefault(cell, len(numbers)) for cell in cells]
 
 
+def _about_rows(source: Source, sample: Rows) -> int:
+    """How many rows a file has, by the length of those in the sample."""
+    length = sum(sum(len(str(cell)) + 1 for cell in cells) / max(len(cells), 1) for cells in sample.values())
+    return int(source.data.stat().st_size / max(length, 1))
+
+
 def _from_sample(table: _Table, sample: _Sample, columns: Columns) -> KeySuggestion:
     """What the sample alone says of a set."""
     old, new = (Counter(zip(*(side[i] for i in columns), strict=True)) for side in (sample.old, sample.new))
@@ -523,28 +529,32 @@ class _Search:
         if len(self.guesses[0]) == 1:
             effort, sets = QUICK, self._pool(self.guesses, QUICK)
             with TemporaryDirectory(dir=self.workdir, prefix="keys-") as folder:
-                if keys := _read_keys(self.table, sets, Path(folder), self.watch):
-                    if found := self._by_key_cells(dict(zip(sets, keys, strict=True)), Path(folder)):
+                if keys := _read_keys(self.table, sets, self._every(), Path(folder), self.watch):
+                    if found := self._by_key_cells(dict(zip(sets, keys, strict=True))):
                         return found[:most]
                     effort = THOROUGH
         files, weighed = self._tried(effort)
         _stage(self.watch, CHECKING)
         return [files.suggestion(columns) for columns in _best(self.table, weighed)[:most]]
 
-    def _by_key_cells(self, keys: Mapping[Columns, Keys], folder: Path) -> list[KeySuggestion]:
+    def _every(self) -> int:
+        """One in how many keys must be picked to have about PICKED rows of each file."""
+        plan, sample = self.table.plan, self.sample
+        return max((_about_rows(plan.old, sample.old) + _about_rows(plan.new, sample.new)) // (2 * PICKED), 1)
+
+    def _by_key_cells(self, keys: Mapping[Columns, Keys]) -> list[KeySuggestion]:
         """The same from the cells of some keys alone, and other cells of some rows; nothing if that leaves doubts."""
         _stage(self.watch, TRYING)
-        weighed = {columns: self._weighed_by_some(columns, each, folder) for columns, each in keys.items()}
+        weighed = {columns: self._weighed_by_some(columns, each) for columns, each in keys.items()}
         if not self._sure(weighed):
             return []
         _stage(self.watch, CHECKING)
         return [_counted_suggestion(self.table, columns, keys[columns].counted(self.watch.check)) for columns in _best(self.table, weighed)]
 
-    def _weighed_by_some(self, columns: Columns, keys: Keys, folder: Path) -> _Evidence:
+    def _weighed_by_some(self, columns: Columns, keys: Keys) -> _Evidence:
         """What speaks for a set, from all rows of some of its keys."""
-        picked = keys.pick(max(keys.rows // 2 // PICKED, 1), folder)
         bound: dict[str, str] = {}
-        old, new = (_records(getattr(self.table.plan, side), side, bound, picked[side]) for side in ("old", "new"))
+        old, new = (_records(getattr(self.table.plan, side), side, bound, keys.picked[side]) for side in ("old", "new"))
         return _Files(self.con, self.table, self._kept(QUICK), (old, new), bound).weigh(columns)
 
     def _tried(self, effort: _Effort) -> tuple[_Files, dict[Columns, _Evidence]]:
@@ -685,13 +695,13 @@ def _whole_files(con: DuckDBPyConnection, table: _Table, columns: Iterable[int],
         return _Files(con, table, columns, (old, new), bound)
 
 
-def _read_keys(table: _Table, sets: Sequence[Columns], work: Path, watch: Watch) -> list[Keys] | None:
-    """The keys of both files by some sets; None if they have to be read in another way."""
+def _read_keys(table: _Table, sets: Sequence[Columns], every: int, work: Path, watch: Watch) -> list[Keys] | None:
+    """The keys of both files by some sets, and all rows of one in so many keys; None if they have to be read in another way."""
     if any(table.cuts[i] for columns in sets for i in columns):
         return None
     from diffing.engines.key_counts import read_keys  # takes a while
 
-    return read_keys(table.plan, [[table.pairs[i] for i in columns] for columns in sets], work, watch)
+    return read_keys(table.plan, [[table.pairs[i] for i in columns] for columns in sets], every, work, watch)
 
 
 def _counted_suggestion(table: _Table, columns: Columns, counted: Counted) -> KeySuggestion:

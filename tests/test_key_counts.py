@@ -36,11 +36,11 @@ def planned(folder: Path, old: bytes, new: bytes) -> Plan:
     return make_plan(*(open_source(folder / f"{name}.csv", workdir=folder, choice=headed) for name in ("old", "new")), Choices())
 
 
-def keys_of(plan: Plan, folder: Path, *names: str) -> Keys | None:
+def keys_of(plan: Plan, folder: Path, *names: str, every: int = 0) -> Keys | None:
     (folder / "work").mkdir(exist_ok=True)
     for left in (folder / "work").iterdir():
         left.unlink()
-    found = read_keys(plan, [[next(pair for pair in plan.pairs if pair.name == name) for name in names]], folder / "work", Watch())
+    found = read_keys(plan, [[next(pair for pair in plan.pairs if pair.name == name) for name in names]], every, folder / "work", Watch())
     return found[0] if found else None
 
 
@@ -59,7 +59,7 @@ CELL = st.sampled_from(["", "1", "2", "12", "ü", "a b", "x" * 90]) | st.text("a
 ROWS = st.lists(st.tuples(CELL, CELL, st.just("some words")), min_size=3, max_size=60)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(old=ROWS, new=ROWS, width=st.sampled_from([1, 2]), quoted=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))
 def test_keys_are_counted_as_they_occur(tmp_path, old, new, width, quoted, end):
     plan = planned(tmp_path, text(old), text(new, end=end, quoted=quoted, order=(2, 1, 0)))
@@ -81,9 +81,9 @@ def test_keys_are_counted_alike_in_one_portion_and_in_many(tmp_path, monkeypatch
 def test_all_rows_of_the_picked_keys_are_picked_from_both_files(every, tmp_path):
     old = [(str(i % 500), "x", f"row {i}") for i in range(1500)]
     new = [(str(i), "x", f"row {i}") for i in range(400, 900)]
-    found = keys_of(planned(tmp_path, text(old), text(new, order=(1, 2, 0))), tmp_path, "a")
+    found = keys_of(planned(tmp_path, text(old), text(new, order=(1, 2, 0))), tmp_path, "a", every=every)
     assert found
-    picked = {side: records.path.read_text(encoding="utf-8-sig").splitlines() for side, records in found.pick(every, tmp_path).items()}
+    picked = {side: records.path.read_text(encoding="utf-8-sig").splitlines() for side, records in found.picked.items()}
     keys = {line.split(",")[0] for line in picked["old"]}
     assert len(keys) == 500 if every == 1 else 0 < len(keys) < 500
     assert picked["old"] == [",".join(row) for row in old if row[0] in keys]

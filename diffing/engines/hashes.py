@@ -20,6 +20,8 @@ import pyarrow as pa
 from diffing.engines.pieces import cut, put_together
 from diffing.lines import Marks, Positions, cell_ends, record_ends
 from diffing.locked import connected
+from diffing.plan import Plan
+from diffing.sources import Format
 
 BATCH = 1 << 24
 """Bytes of records that are hashed at once."""
@@ -83,16 +85,13 @@ class Hashes:
             self.con.close()
 
     def _hash(self) -> None:
-        if not self.waiting:
-            return
-        self.rows += sum(len(ends) for _, ends in self.waiting)
-        self._take(self.hashes_of(self._texts()))
-        with _lengths_of(self.file).open("ab") as out:
-            for _, ends in self.waiting:
-                np.diff(ends, prepend=0).astype(np.uint32).tofile(out)
-        self.waiting, self.waiting_bytes = [], 0
+        if self.waiting:
+            self.rows += sum(len(ends) for _, ends in self.waiting)
+            self._keep(self._hashes())
+            self.waiting, self.waiting_bytes = [], 0
 
-    def _take(self, hashes: Hashed) -> None:
+    def _keep(self, hashes: Hashed) -> None:
+        """Write down what the records that wait are known by."""
         with self.file.open("ab") as out:
             hashes.tofile(out)
 
@@ -102,7 +101,8 @@ class Hashes:
             return [cut(block, ends) for block, ends in self.waiting]
         return [_rearranged(block, ends, self.runs, self.marks, self.crlf) for block, ends in self.waiting]
 
-    def hashes_of(self, texts: Sequence[pa.Array]) -> Hashed:
+    def _hashes(self) -> Hashed:
+        texts = self._texts()
         self.con.register("texts", pa.Table.from_batches([pa.RecordBatch.from_arrays([each], names=["t"]) for each in texts]))
         found: Hashed = self.con.execute("SELECT hash(t) AS h FROM texts").fetchnumpy()["h"]
         self.con.unregister("texts")
@@ -115,16 +115,9 @@ class Hashes:
                 for first in range(0, self.rows, ROWS):
                     yield Rows(first, np.fromfile(hashes, np.uint64, ROWS))
 
-    def all_lengths(self) -> Iterator[Lengths]:
-        """The lengths of all records in bytes, line ends and all, in the same order and as many at a time."""
-        if self.rows:
-            with _lengths_of(self.file).open("rb") as lengths:
-                for _ in range(0, self.rows, ROWS):
-                    yield np.fromfile(lengths, np.uint32, ROWS)
-
 
 class SummedHashes(Hashes):
-    """The same, added up by bucket."""
+    """The same, added up by bucket, and the lengths of records."""
 
     def __init__(self, file: Path, buckets: int, marks: Marks, runs: Runs | None) -> None:
         super().__init__(file, marks, runs)
@@ -136,8 +129,11 @@ class SummedHashes(Hashes):
         super().finish()
         self._add_up()
 
-    def _take(self, hashes: Hashed) -> None:
-        super()._take(hashes)
+    def _keep(self, hashes: Hashed) -> None:
+        super()._keep(hashes)
+        with _lengths_of(self.file).open("ab") as out:
+            for _, ends in self.waiting:
+                np.diff(ends, prepend=0).astype(np.uint32).tofile(out)
         self.not_added.append(hashes)
         if sum(map(len, self.not_added)) >= ROWS:
             self._add_up()
@@ -152,9 +148,25 @@ class SummedHashes(Hashes):
         """The bucket of each hash."""
         return (hashes >> self.bits).view(np.intp)
 
+    def all_lengths(self) -> Iterator[Lengths]:
+        """The lengths of all records in bytes, line ends and all, in the same order and as many at a time."""
+        if self.rows:
+            with _lengths_of(self.file).open("rb") as lengths:
+                for _ in range(0, self.rows, ROWS):
+                    yield np.fromfile(lengths, np.uint32, ROWS)
+
     def forget_sums(self) -> None:
         """When they are not needed any more, their memory is."""
         self.sums = np.empty(0, np.uint64)
+
+
+def marks_of(plan: Plan) -> dict[str, Marks]:
+    """How the records of each file are spelled; nothing if the same cells are not the same bytes in both."""
+    sources = {"old": plan.old, "new": plan.new}
+    (delimiter, quote), *other = {(s.dialect.delimiter.encode(), s.dialect.quote.encode()) for s in sources.values()}
+    if other or len(delimiter) > 1 or len(quote) > 1 or any(s.format is not Format.CSV for s in sources.values()):
+        return {}
+    return {side: Marks(delimiter[0], quote[0] if quote else None, len(source.columns)) for side, source in sources.items()}
 
 
 def runs_of(columns: Sequence[int]) -> Runs:

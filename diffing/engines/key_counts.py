@@ -6,24 +6,25 @@ same key is the same bytes: plain records, and keys with quotes around whole cel
 
 from __future__ import annotations
 
+import codecs
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from diffing.engines import Watch
-from diffing.engines.hashes import Hashed, Hashes, runs_of
-from diffing.engines.pieces import copy_records, cut
+from diffing.engines.hashes import Hashed, Hashes, marks_of, runs_of
+from diffing.engines.pieces import cut, put_together
 from diffing.engines.run import SIDES, Clock, of_both, reading_progress
 from diffing.errors import SourceError
 from diffing.lines import Marks, Positions
 from diffing.plan import ColumnPair, Plan
 from diffing.records import BadLines, Records, check_records
-from diffing.sources import Format, Source
+from diffing.sources import Source
 
 AT_ONCE = 1 << 22
 """About so many keys are sorted at once, by each of two threads."""
@@ -55,7 +56,8 @@ class Keys:
     """The keys of all records of both files."""
 
     hashes: Mapping[str, _KeyHashes]
-    records: Mapping[str, Records]
+    picked: Mapping[str, Records]
+    """Files of all records of some keys, the same keys of both."""
 
     @property
     def rows(self) -> int:
@@ -75,28 +77,17 @@ class Keys:
             found = np.sum(list(pool.map(count, range(1 << int(bits)))), axis=0).tolist()
         return Counted((old.rows, new.rows), (found[0], found[1]), (found[2], found[3]), found[4], (old.empty, new.empty))
 
-    def pick(self, every: int, folder: Path) -> dict[str, Records]:
-        """Files of all rows of one in so many keys, the same keys of both files."""
 
-        def of_side(side: str) -> Records:
-            hashes = self.hashes[side]
-            wanted = [np.flatnonzero(rows.hashes % np.uint64(every) == 0) + rows.first for rows in hashes.batches()]
-            return copy_records(
-                self.records[side], hashes.all_lengths(), np.concatenate([np.empty(0, np.intp), *wanted]), folder / f"{side}.picked.csv"
-            )
+def read_keys(plan: Plan, sets: Sequence[Sequence[ColumnPair]], every: int, work: Path, watch: Watch) -> list[Keys] | None:
+    """The keys of both files by each of some sets of columns, and all records of one in so many keys; `every` 0: of none.
 
-        return of_both(of_side)
-
-
-def read_keys(plan: Plan, sets: Sequence[Sequence[ColumnPair]], work: Path, watch: Watch) -> list[Keys] | None:
-    """The keys of both files by each of some sets of columns; None if the same key need not be the same bytes, or a file can't be read.
-
-    What it needs on disk is in the folder `work`, which is there and empty, and is needed as long as the keys are.
+    None if the same key need not be the same bytes, or a file can't be read. What it needs on disk is in
+    the folder `work`, which is there and empty, and is needed as long as the keys are.
 
     Raises:
         Cancelled: the watch was told to stop.
     """
-    takers = _takers(plan, sets, work)
+    takers = _takers(plan, sets, every, work)
     if not takers:
         return None
     clock = Clock(watch)
@@ -122,26 +113,22 @@ def read_keys(plan: Plan, sets: Sequence[Sequence[ColumnPair]], work: Path, watc
         records = of_both(read)
     except (_Unlike, SourceError):
         return None
-    return [Keys({side: takers[side].sets[i] for side in SIDES}, records) for i in range(len(sets))]
+    found = [{side: takers[side].sets[i] for side in SIDES} for i in range(len(sets))]
+    return [Keys(each, {side: each[side].picked_of(records[side]) for side in SIDES}) for each in found]
 
 
 class _Unlike(Exception):
     """The same key may be spelled in two ways."""
 
 
-def _takers(plan: Plan, sets: Sequence[Sequence[ColumnPair]], work: Path) -> dict[str, _Taker]:
-    """What takes the records of each file in; nothing if they can't be told apart by their bytes."""
-    sources = {"old": plan.old, "new": plan.new}
-    (delimiter, quote), *other = {(s.dialect.delimiter.encode(), s.dialect.quote.encode()) for s in sources.values()}
-    if other or len(delimiter) > 1 or len(quote) > 1 or any(s.format is not Format.CSV for s in sources.values()):
-        return {}
-    marks = {side: Marks(delimiter[0], quote[0] if quote else None, len(source.columns)) for side, source in sources.items()}
-    return {
-        side: _Taker(
-            [_KeyHashes(work / f"{side}.{i}.hashes", marks[side], [getattr(pair, side) for pair in key]) for i, key in enumerate(sets)]
-        )
-        for side in SIDES
-    }
+def _takers(plan: Plan, sets: Sequence[Sequence[ColumnPair]], every: int, work: Path) -> dict[str, _Taker]:
+    """What takes the records of each file in; nothing if keys can't be told apart by their bytes."""
+
+    def taker(side: str, marks: Marks) -> _Taker:
+        columns = [[getattr(pair, side) for pair in key] for key in sets]
+        return _Taker([_KeyHashes(work / f"{side}.{i}.hashes", marks, each, every) for i, each in enumerate(columns)])
+
+    return {side: taker(side, marks) for side, marks in marks_of(plan).items()}
 
 
 class _Taker:
@@ -167,13 +154,34 @@ class _Taker:
 class _KeyHashes(Hashes):
     """Hashes of the key cells of each record, without the quotes around them."""
 
-    def __init__(self, file: Path, marks: Marks, columns: Sequence[int]) -> None:
+    def __init__(self, file: Path, marks: Marks, columns: Sequence[int], every: int) -> None:
         super().__init__(file, marks, runs_of(columns))
+        self.every = np.uint64(every)
+        self.picked = 0
+        self.picked_file = file.with_suffix(".csv")
+        self.picked_file.write_bytes(codecs.BOM_UTF8)  # readers take one away; what a cell begins with stays
         self.columns = len(columns)
         self.empty = 0
         """Records with an empty key cell."""
         self.unlike = False
         """Whether a key has delimiters or quotes inside, and so need not be the same bytes where it is the same."""
+
+    def _keep(self, hashes: Hashed) -> None:
+        super()._keep(hashes)
+        if not self.every:
+            return
+        wanted = np.flatnonzero(hashes % self.every == 0)
+        self.picked += len(wanted)
+        first = 0
+        with self.picked_file.open("ab") as out:
+            for block, ends in self.waiting:
+                here = wanted[slice(*np.searchsorted(wanted, (first, first + len(ends))))] - first
+                out.write(put_together(cut(block, ends), here)[0])
+                first += len(ends)
+
+    def picked_of(self, records: Records) -> Records:
+        """What was picked of the records of a file."""
+        return replace(records, path=self.picked_file, skip_lines=0, offset=0, rows=self.picked)
 
     def _texts(self) -> list[pa.Array]:
         return [self._bare(keys) for keys in super()._texts()]

@@ -9,23 +9,28 @@ for 1,000 among 10 million.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import codecs
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from diffing.engines.hashes import Runs, SummedHashes, bucket_count, runs_of
+from diffing.engines.hashes import Lengths, Runs, SummedHashes, bucket_count, marks_of, runs_of
 from diffing.engines.matching import may_repeat
-from diffing.engines.pieces import copy_records
+from diffing.engines.pieces import cut, put_together
 from diffing.engines.reading import cells
 from diffing.engines.run import SIDES, Run, Side
 from diffing.engines.surplus import rows_without_partner
-from diffing.lines import Marks, Positions
+from diffing.lines import Positions
 from diffing.plan import Plan
-from diffing.sources import Format, Source
+from diffing.sources import Source
 
+PIECE = 1 << 21
+"""Bytes that are copied at once, at most."""
 MOST = 0.8
 """From this share of differing rows on, too little would cancel to be worth the search."""
 
@@ -33,21 +38,12 @@ MOST = 0.8
 def hashes_for(plan: Plan, work: Path) -> dict[str, SummedHashes]:
     """What takes the records of each file in; nothing if they can't be told apart by their bytes."""
     sources = {"old": plan.old, "new": plan.new}
-    (delimiter, quote), *other = {(s.dialect.delimiter.encode(), s.dialect.quote.encode()) for s in sources.values()}
-    if other or len(delimiter) > 1 or len(quote) > 1 or any(s.format is not Format.CSV for s in sources.values()):
-        return {}
     pairs = sorted(plan.pairs, key=lambda pair: pair.old)
-    runs = {"old": runs_of([pair.old for pair in pairs]), "new": runs_of([pair.new for pair in pairs])}
+    runs = {side: runs_of([getattr(pair, side) for pair in pairs]) for side in SIDES}
     whole = are_whole_records(sources, runs)
     buckets = bucket_count(max(source.data.stat().st_size for source in sources.values()))
     return {
-        side: SummedHashes(
-            work / f"{side}.hashes",
-            buckets,
-            Marks(delimiter[0], quote[0] if quote else None, len(source.columns)),
-            None if whole else runs[side],
-        )
-        for side, source in sources.items()
+        side: SummedHashes(work / f"{side}.hashes", buckets, marks, None if whole else runs[side]) for side, marks in marks_of(plan).items()
     }
 
 
@@ -117,7 +113,45 @@ def _only(each: Side, wanted: Positions, file: Path) -> Side:
     if len(wanted) == each.rows:
         return each
     assert each.records and each.hashes
-    return replace(each, left=copy_records(each.records, each.hashes.all_lengths(), wanted, file))
+    with each.records.path.open("rb") as source, file.open("wb", PIECE // 8) as out:
+        _copy_records(source, out, each.records.offset, each.hashes.all_lengths(), wanted)
+    return replace(each, left=replace(each.records, path=file, skip_lines=0, offset=0, rows=len(wanted)))
+
+
+def _copy_records(source: BinaryIO, out: BinaryIO, offset: int, lengths: Iterator[Lengths], wanted: Positions) -> None:
+    """Copy the records with the wanted numbers, by the lengths of all; the first one begins at `offset`."""
+    out.write(codecs.BOM_UTF8)  # readers take one away; what a cell begins with stays
+    first = done = 0
+    buffer = memoryview(bytearray(PIECE))
+    for some in lengths:
+        ends = np.cumsum(some, dtype=np.intp)
+        stop = int(np.searchsorted(wanted, first + len(ends)))
+        at = wanted[done:stop] - first
+        if len(at):
+            turns = np.flatnonzero(np.diff(at) != 1)
+            firsts, lasts = np.concatenate((at[:1], at[turns + 1])), np.concatenate((at[turns], at[-1:]))
+            _copy_ranges(source, out, offset + ends[firsts] - some[firsts], offset + ends[lasts], buffer)
+        first, done = first + len(ends), stop
+        offset += int(ends[-1])
+
+
+def _copy_ranges(source: BinaryIO, out: BinaryIO, starts: Positions, stops: Positions, buffer: memoryview) -> None:
+    """Copy ranges of bytes, which are in order: those that are near each other are read together, into the buffer of a PIECE."""
+    at = 0
+    while at < len(starts):
+        base = int(starts[at])
+        after = int(np.searchsorted(stops, base + PIECE, "right"))
+        if after == at:  # a long range
+            stop, after = int(stops[at]), at + 1
+            for piece in range(base, stop, PIECE):
+                out.write(os.pread(source.fileno(), min(PIECE, stop - piece), piece))
+        else:
+            there = os.preadv(source.fileno(), [buffer[: int(stops[after - 1]) - base]], base)
+            bounds = np.column_stack((starts[at:after], stops[at:after])).ravel() - base
+            np.minimum(bounds, there, out=bounds)  # the last record may lack the line end that it was given
+            ranges, _ = put_together(cut(buffer, bounds), np.arange(1, len(bounds), 2))  # the others are what is between them
+            out.write(ranges)
+        at = after
 
 
 # --- by the text of cells ------------------------------------------------------------------------

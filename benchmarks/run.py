@@ -12,13 +12,14 @@ import json
 import os
 import platform
 import shutil
+import statistics
 import tempfile
 import venv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.data import NEW, orders
-from benchmarks.measure import Measured, measure
+from benchmarks.measure import Measured, measure, output
 from diffing.demo import ensure_demo
 
 HERE = Path(__file__).parent
@@ -39,6 +40,8 @@ SLOW_PEERS = {"csv_diff": 1_000_000}
 """The most rows they are given."""
 WRITTEN = ("float noise", "50% changed", "all changed", "all added")
 """Kinds in which the rows that differ are written, by this tool and by a full outer join."""
+STAGED = ("same bytes", "0.1% changed", "shuffled", "other column order", "50% changed", "all changed")
+"""Kinds whose stages are shown."""
 MORE = {"column added": (), "ignored column": ("--ignore", "ref"), "other column order": ()}
 
 
@@ -112,6 +115,23 @@ def steps(rows: int, runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
     yield f"{rows:,} rows, the steps around", measure(commands, runs)
 
 
+def stages(rows: int, runs: int) -> Iterator[str]:
+    """What each stage takes, as lines of a table: medians, in seconds, by the comparison's own clock."""
+    found = {kind: _stages_of(rows, kind, runs) for kind in STAGED}
+    yield f"| {rows:,} rows, by stage | {' | '.join(found)} |"
+    yield "|---|" + "---:|" * len(found)
+    for stage in max(found.values(), key=len):
+        yield f"| {stage} | {' | '.join(f'{each[stage]:.2f}' if stage in each else '' for each in found.values())} |"
+
+
+def _stages_of(rows: int, kind: str, runs: int) -> dict[str, float]:
+    old, new = orders(rows, kind)
+    with tempfile.TemporaryDirectory() as folder:
+        out = ("-o", f"{folder}/diff.csv") if kind in WRITTEN else ()
+        all_runs = [json.loads(output(this_tool(old, new, "--key", "id", *out)))["stages"] for _ in range(runs)]
+    return {stage: statistics.median(each[stage] for each in all_runs) for stage in all_runs[0]}
+
+
 def machine() -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("duckdb", "pyarrow", "numpy", "pandas"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
@@ -144,6 +164,8 @@ def main() -> None:
                 show(steps(rows, given.runs))
     if not given.peers and given.kinds == list(NEW):
         show(metrics(given.runs))
+        for rows in given.rows:
+            print("", *stages(rows, given.runs), sep="\n", flush=True)
     results = HERE / "results"
     results.mkdir(exist_ok=True)
     (results / f"{'peers' if given.peers else 'run'}-{'-'.join(map(str, given.rows))}.json").write_text(json.dumps(found, indent=1))

@@ -42,7 +42,7 @@ class Marks:
     columns: int
 
 
-def is_even(data: bytes, byte: int) -> bool:
+def is_even(data: bytes | memoryview, byte: int) -> bool:
     """Whether a byte occurs an even number of times."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte)) % 2 == 0
 
@@ -52,7 +52,8 @@ def regular_records(chunk: bytes, marks: Marks, *, crlf: bool) -> Block | None:
     if b"\0" in chunk:
         return None
     data = np.frombuffer(chunk, np.uint8)
-    ends = np.flatnonzero(data == LF)
+    line_ends = _bits(data == LF)
+    ends = _places(line_ends)
     if (crlf and (chunk.count(b"\r") != len(ends) or (data[ends - 1] != CR).any())) or (not crlf and b"\r" in chunk):
         return None
     lines = len(ends)
@@ -61,7 +62,8 @@ def regular_records(chunk: bytes, marks: Marks, *, crlf: bool) -> Block | None:
     if quoted:
         quotes = _bits(data == marks.quote)
         inside = _parity(quotes)
-        if not _in_place(quotes, inside, cuts | _bits((data == LF) | (data == CR))) or _at(inside, ends[-1:]).any():
+        bounds = cuts | line_ends | _bits(data == CR) if crlf else cuts | line_ends
+        if not _in_place(quotes, inside, bounds) or _at(inside, ends[-1:]).any():
             return None
         cuts &= ~inside
         ends = ends[~_at(inside, ends)]
@@ -75,7 +77,7 @@ def regular_records(chunk: bytes, marks: Marks, *, crlf: bool) -> Block | None:
 def record_ends(block: bytes, quote: int | None) -> Positions:
     """Where each record of a block ends, after its line end; they are known to be regular and to end with LF or CR LF."""
     data = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(data == LF)
+    ends = _places(_bits(data == LF))
     if quote is not None and bytes([quote]) in block:
         ends = ends[~_at(_parity(_bits(data == quote)), ends)]
     return ends + 1
@@ -118,9 +120,18 @@ def _cuts(block: bytes, marks: Marks) -> Bits:
 
 def _bits(mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Bits:
     packed = np.packbits(mask, bitorder="little")
-    words = np.zeros(-(-len(packed) // 8), np.uint64)
-    words.view(np.uint8)[: len(packed)] = packed
-    return words
+    packed.resize(-(-len(packed) // 8) * 8, refcheck=False)
+    return packed.view(np.uint64)
+
+
+def _places(bits: Bits) -> Positions:
+    """Where bits are set. They are looked for 32 at a time if no two are that near each other."""
+    words = bits.view(np.uint32)
+    at = np.flatnonzero(words != 0)
+    found = words.take(at, mode="clip")
+    if (found & (found - np.uint32(1))).any():
+        return np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+    return (at << 5) + np.bitwise_count(~found & (found - np.uint32(1)))
 
 
 def _parity(bits: Bits) -> Bits:

@@ -171,7 +171,7 @@ def _whole_lines(file: BinaryIO, left: int) -> int:
 def _cut(data: bytes, quote: bytes) -> int:
     """Where the last record in the data seems to end; 0 if none does."""
     cut = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, len(data) - 1) + 1
-    if not quote or quote not in data or _is_even(data[:cut], quote):
+    if not quote or quote not in data or _is_even(data, cut, quote):
         return cut
     for _ in range(500):  # inside quotes: look for an earlier line end that is not
         before = data.rfind(b"\n", 0, cut - 1) + 1
@@ -184,12 +184,13 @@ def _cut(data: bytes, quote: bytes) -> int:
     return cut
 
 
-def _is_even(data: bytes, quote: bytes) -> bool:
-    if len(data) < QUICK or len(quote) > 1:
-        return data.count(quote) % 2 == 0
+def _is_even(data: bytes, size: int, quote: bytes) -> bool:
+    """Whether the quote occurs an even number of times in so many bytes."""
+    if size < QUICK or len(quote) > 1:
+        return data.count(quote, 0, size) % 2 == 0
     from diffing.lines import is_even
 
-    return is_even(data, quote[0])
+    return is_even(memoryview(data)[:size], quote[0])
 
 
 @dataclass(frozen=True, slots=True)

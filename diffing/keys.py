@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from diffing.engines import Watch
@@ -29,6 +30,7 @@ from diffing.sources import Format, Source, parquet_select, sample_rows
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from diffing.engines.hashes import Hashed
     from diffing.engines.key_counts import Counted, Keys
 
 MOST_COLUMNS = 6
@@ -535,7 +537,7 @@ class _Search:
                     effort = THOROUGH
         files, weighed = self._tried(effort)
         _stage(self.watch, CHECKING)
-        return [files.suggestion(columns) for columns in _best(self.table, weighed)[:most]]
+        return [files.suggestion(columns, self.watch.check) for columns in _best(self.table, weighed)[:most]]
 
     def _every(self) -> int:
         """One in how many keys must be picked to have about PICKED rows of each file."""
@@ -673,16 +675,21 @@ class _Files:
         rows = self.con.execute(query).fetchall()
         return [row[1:] for row in rows if not row[0]], [row[1:] for row in rows if row[0]]
 
-    def suggestion(self, columns: Columns) -> KeySuggestion:
+    def suggestion(self, columns: Columns, check: Callable[[], None] = lambda: None) -> KeySuggestion:
         """What the whole files say of a set."""
-        keys = f"SELECT {ROWS} FROM (SELECT side, {_key(columns)} AS k FROM cells) GROUP BY k"
-        old, new, old_alone, new_alone, old_keys, new_keys, common = self._counted(
-            f"SELECT sum(o), sum(n), count(*) FILTER (o = 1), count(*) FILTER (n = 1), {KEYS} FROM ({keys})"
-        )
+        from diffing.engines.key_counts import AT_ONCE, count_keys
+
         empty = " OR ".join(f"h{i} IS NULL" for i in columns)
         nulls = self._counted(f"SELECT count(*) FILTER (NOT side), count(*) FILTER (side) FROM cells WHERE {empty}")
-        overlap = common / (min(old_keys, new_keys) or 1)
-        return _suggestion(self.table.names(columns), (old, new), (old_alone, new_alone), nulls, overlap, verified=True)
+        portions, one_at_a_time = 1 + 2 * self.rows // AT_ONCE, Lock()
+
+        def portion(side: str, n: int) -> Hashed:
+            keys = f"SELECT {_key(columns)} AS k FROM cells WHERE side = {side == 'new'}"
+            with one_at_a_time:
+                found: Hashed = self.con.execute(f"SELECT k FROM ({keys}) WHERE k % {portions} = {n}").fetchnumpy()["k"]
+            return found
+
+        return _counted_suggestion(self.table, columns, count_keys(portion, portions, nulls, check))
 
     def _counted(self, query: str) -> list[int]:
         return [int(each or 0) for each in self.con.execute(query).fetchone() or ()]

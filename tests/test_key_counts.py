@@ -77,6 +77,17 @@ def test_keys_are_counted_alike_in_one_portion_and_in_many(tmp_path, monkeypatch
     assert once == found.counted() == by_hand(old, new, 2)
 
 
+@pytest.mark.parametrize("way", ["key cells", "all cells"])
+def test_a_key_is_judged_alike_in_one_portion_and_in_many(way, tmp_path, monkeypatch):
+    if way == "all cells":
+        monkeypatch.setattr(searching, "_read_keys", lambda *given: None)
+    plan = pair_of("a few rows there twice", tmp_path)
+    once = judge_key(plan.old, plan.new, ("a", "b"), workdir=tmp_path / "work")
+    monkeypatch.setattr(key_counts, "AT_ONCE", 5000)
+    assert once == judge_key(plan.old, plan.new, ("a", "b"), workdir=tmp_path / "work")
+    assert (once.rows_old, once.unique_old, once.verified) == (30_020, pytest.approx(29_980 / 30_020), True)
+
+
 @pytest.mark.parametrize("every", [1, 3, 50])
 def test_all_rows_of_the_picked_keys_are_picked_from_both_files(every, tmp_path):
     old = [(str(i % 500), "x", f"row {i}") for i in range(1500)]

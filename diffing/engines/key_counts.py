@@ -66,16 +66,27 @@ class Keys:
 
     def counted(self, check: Callable[[], None] = lambda: None) -> Counted:
         """Sort them, and count. `check` is called now and then, and may raise to stop."""
-        old, new = (self.hashes[side] for side in SIDES)
         bits = np.uint64(max((self.rows // AT_ONCE).bit_length(), 1))
 
-        def count(portion: int) -> list[int]:
-            check()
-            return _count(*(_some(each, portion, bits) for each in (old, new)))
+        def portion(side: str, n: int) -> Hashed:
+            return _some(self.hashes[side], n, bits)
 
-        with ThreadPoolExecutor(2) as pool:
-            found = np.sum(list(pool.map(count, range(1 << int(bits)))), axis=0).tolist()
-        return Counted((old.rows, new.rows), (found[0], found[1]), (found[2], found[3]), found[4], (old.empty, new.empty))
+        return count_keys(portion, 1 << int(bits), [self.hashes[side].empty for side in SIDES], check)
+
+
+def count_keys(portion: Callable[[str, int], Hashed], portions: int, empty: Sequence[int], check: Callable[[], None]) -> Counted:
+    """Count keys by their hashes, in portions that have no key in common; `portion` gives those of the old or the new file.
+
+    `empty` is how many rows of each have an empty key cell. `check` is called now and then, and may raise to stop.
+    """
+
+    def count(n: int) -> list[int]:
+        check()
+        return _count(*(portion(side, n) for side in SIDES))
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [sum(each) for each in zip(*pool.map(count, range(portions)), strict=True)]
+    return Counted((found[0], found[1]), (found[2], found[3]), (found[4], found[5]), found[6], (empty[0], empty[1]))
 
 
 def read_keys(plan: Plan, sets: Sequence[Sequence[ColumnPair]], every: int, work: Path, watch: Watch) -> list[Keys] | None:
@@ -209,16 +220,15 @@ def _some(hashes: Hashes, portion: int, bits: np.uint64) -> Hashed:
 
 
 def _count(old: Hashed, new: Hashed) -> list[int]:
-    """Keys that are alone in the old and in the new file, different keys of each, and common ones.
+    """Rows of the old and the new file, keys that are alone in each, different keys of each, and common ones.
 
     They are sorted together, without their lowest bit, which says from which file they are.
     """
     both = np.concatenate((old & ~ONE, new | ONE))
     if not len(both):
-        return [0] * 5
+        return [0] * 7
     both.sort()
     is_new, apart = (both & ONE).astype(np.bool_), both[1:] != both[:-1]
     begins, ends = np.concatenate(([True], apart)), np.concatenate((apart, [True]))
-    alone, common = begins & ends, np.count_nonzero(both[1:] ^ both[:-1] == ONE)
-    counts = [np.count_nonzero(each & of) for each in (alone, begins) for of in (~is_new, is_new)]
-    return [*map(int, counts), int(common)]
+    counts = [int(np.count_nonzero(each & of)) for each in (begins & ends, begins) for of in (~is_new, is_new)]
+    return [len(old), len(new), *counts, int(np.count_nonzero(both[1:] ^ both[:-1] == ONE))]

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -79,7 +79,7 @@ class BadRequest(DiffError):
 
 
 def routes(get: GetServices) -> list[Route]:
-    """All paths under /api; what is no path of ours is a 404 in JSON."""
+    """All paths under /api, where what is no path of ours is a 404 in JSON; and one that people type."""
     api = Api(get)
     known = [
         Route("/api/diffing/new/{metric_id}", _guarded(api.new_metric), methods=["GET", "POST"]),
@@ -92,7 +92,14 @@ def routes(get: GetServices) -> list[Route]:
     ]
     api.known = [(route.path_regex, route.methods or set()) for route in known]
     nothing = _guarded(api.nothing)
-    return [*known, Route("/api/{rest:path}", nothing, methods=METHODS), Route("/api", nothing, methods=METHODS)]
+    rest = [Route("/api/{rest:path}", nothing, methods=METHODS), Route("/api", nothing, methods=METHODS)]
+    return [*known, *rest, Route("/compare", _to_the_start, methods=["GET"])]
+
+
+async def _to_the_start(request: Request) -> Response:
+    """The page to compare has no name of its own in addresses, but people type one."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"./{query}")
 
 
 class Json(Response):
@@ -237,7 +244,7 @@ class Api:
 
     async def nothing(self, request: Request) -> Response:
         allowed = sorted(method for paths, methods in self.known for method in methods if paths.match(request.url.path))
-        said = {"error": f"There is no {request.method} {request.url.path}.", "hint": "See /api/openapi.json."}
+        said = {"error": f"There is no {request.method} {request.url.path}.", "hint": "See /http-api, or /api/openapi.json."}
         return Json(said, 405, {"allow": ", ".join(allowed)}) if allowed else Json(said, 404)
 
 

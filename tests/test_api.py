@@ -450,14 +450,20 @@ def test_unknown_paths_are_404s_in_json(seen: TestClient, path: str) -> None:
 def test_a_path_that_is_asked_in_another_way_says_how_it_may_be_asked(seen: TestClient, method: str, path: str, allowed: str) -> None:
     answer = seen.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
-    assert answer.json() == {"error": f"There is no {method} {path}.", "hint": "See /api/openapi.json."}
+    assert answer.json() == {"error": f"There is no {method} {path}.", "hint": "See /http-api, or /api/openapi.json."}
+
+
+@pytest.mark.parametrize("query", ["", "?metric=revenue"])
+def test_the_page_to_compare_is_found_by_the_name_that_people_type(seen: TestClient, query: str) -> None:
+    answer = seen.get(f"/compare{query}", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, f"./{query}")
 
 
 def test_the_description_names_every_path_and_every_field(seen: TestClient) -> None:
     told = seen.get("/api/openapi.json").json()
     assert told["openapi"].startswith("3.")
     paths = {route.path.replace(":path", "") for route in routes(lambda: None)}  # type: ignore[arg-type,return-value]
-    assert paths - {"/api", "/api/{rest}", "/api/openapi.json"} == set(told["paths"])
+    assert paths - {"/api", "/api/{rest}", "/api/openapi.json", "/compare"} == set(told["paths"])
     form = told["paths"]["/api/diffing/new"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert set(form["properties"]) == {"old", "new", *FIELDS}
 

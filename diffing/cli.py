@@ -197,8 +197,9 @@ def _engine(options: argparse.Namespace) -> Engine:
     from diffing.engines.choosing import Engines, spark_settings
     from diffing.engines.duckdb import DuckDBEngine
 
+    memory = f"{options.memory_limit}B" if options.memory_limit else None
     engines = Engines(
-        lambda: DuckDBEngine(memory_limit=options.memory_limit, threads=options.threads),
+        lambda: DuckDBEngine(memory_limit=memory, disk_limit=options.disk_limit, threads=options.threads),
         master=options.spark or os.environ.get("DIFFING_SPARK"),
         settings=spark_settings(os.environ.get("DIFFING_SPARK_SETTINGS", "")),
     )

@@ -13,12 +13,12 @@ from diffing.errors import PlanError
 from diffing.grammar import ColumnType
 from diffing.plan import Choices, parse_tolerance
 from diffing.records import BadLines
+from diffing.sizes import parse_size
 
 ALL = "\0"
 """Stands for “all columns” where an option may name some."""
 MAYBE_COLUMNS = ("--ignore-case", "--ignore-space")
 COMMANDS = ("metric", "keys", "describe")
-SIZE = re.compile(r"(?=.*[1-9])[0-9]{1,6}(\.[0-9]+)? ?([KMGT]i?)?B", re.IGNORECASE)
 MOST_THREADS = 256
 DATE_FORMAT = re.compile(r"(?=[^%]*%)(?:[^%]|%-?[dmyHIMSj]|%[aAbBcfgGnpuUVwWxXYzZ%])*")
 """At least one directive of strptime, and no other than those that are known."""
@@ -137,6 +137,7 @@ def _output(parser: argparse.ArgumentParser) -> None:
 
 def _resources(group: argparse._ActionsContainer) -> None:
     group.add_argument("--memory-limit", metavar="SIZE", type=size, help="such as 1GB (60%% of the memory if not given)")
+    group.add_argument("--disk-limit", metavar="SIZE", type=size, help="of files that are made meanwhile (what is free if not given)")
     group.add_argument("--threads", metavar="N", type=threads, help="processor cores to use (all if not given)")
     group.add_argument("--engine", choices=("duckdb", "spark"), help="what compares: the embedded engine (if not given), or Apache Spark")
     group.add_argument("--spark", metavar="MASTER", help="where Spark is: local[2], spark://host:7077 or sc://host:15002")
@@ -228,10 +229,12 @@ def character(text: str) -> str:
     return {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}.get(text, text)
 
 
-def size(text: str) -> str:
-    if not SIZE.fullmatch(text.strip()):
-        raise argparse.ArgumentTypeError(f"“{text}” is no amount of memory such as 1GB or 500MB")
-    return text.strip()
+def size(text: str) -> int:
+    """Bytes."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"“{text}” is no amount such as 1GB or 500MB") from error
 
 
 def input_file(text: str) -> str:

@@ -25,11 +25,11 @@ from diffing.jobs import Files, Jobs
 from diffing.plan import EngineName
 from diffing.preparing import Cluster
 from diffing.result import Result
+from diffing.sizes import parse_size
 from diffing.store import Lease, Store, claimed
 from diffing.uploads import Uploads
 from diffing.views import Filter, positions
 
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 EVERY_HOST = "*"
 MEMORY_SHARE = 0.6
 """The share of the machine's memory that all comparisons may take together, if no limit is set."""
@@ -43,17 +43,9 @@ def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
-def _size(text: str) -> int:
-    """Bytes of an amount such as 10GB, 512 MiB or 1000."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]i?)?b?", text.lower())
-    if not found or float(found[1]) <= 0:
-        raise ValueError("an amount such as 10GB or 500MB")
-    return int(float(found[1]) * UNITS[found[2] or ""])
-
-
 def _memory(text: str) -> str:
     """An amount as DuckDB writes it."""
-    return f"{max(_size(text) >> 20, 1)}MiB"
+    return f"{max(parse_size(text) >> 20, 1)}MiB"
 
 
 def _whole(text: str) -> int:
@@ -114,12 +106,13 @@ _READERS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "DIFFING_METRICS": ("metrics", _folder),
     "DIFFING_WORKERS": ("workers", _whole),
     "DIFFING_MEMORY_LIMIT": ("memory_limit", _memory),
+    "DIFFING_DISK_LIMIT": ("disk_limit", parse_size),
     "DIFFING_THREADS": ("threads", _whole),
-    "DIFFING_STORE_LIMIT": ("store_limit", _size),
+    "DIFFING_STORE_LIMIT": ("store_limit", parse_size),
     "DIFFING_STORE_DAYS": ("store_days", _above_zero),
-    "DIFFING_UPLOAD_LIMIT": ("upload_limit", _size),
-    "DIFFING_UNPACKED_LIMIT": ("unpacked_limit", _size),
-    "DIFFING_UPLOAD_QUOTA": ("upload_quota", _size),
+    "DIFFING_UPLOAD_LIMIT": ("upload_limit", parse_size),
+    "DIFFING_UNPACKED_LIMIT": ("unpacked_limit", parse_size),
+    "DIFFING_UPLOAD_QUOTA": ("upload_quota", parse_size),
     "DIFFING_UPLOAD_HOURS": ("upload_hours", _above_zero),
     "DIFFING_ENGINE": ("engine", _engine),
     "DIFFING_SPARK": ("spark", str),
@@ -141,6 +134,8 @@ class Settings:
     """Comparisons that run at the same time."""
     memory_limit: str | None = None
     """For each comparison, as DuckDB writes it; None: a share of 60% of the machine's memory."""
+    disk_limit: int | None = None
+    """Bytes that each comparison may put aside on disk; None: what is free."""
     threads: int | None = None
     """For each comparison; None: all cores."""
     store_limit: int = 10 * 10**9
@@ -239,7 +234,8 @@ class Services:
 
     def _embedded(self) -> DuckDBEngine:
         settings = self.settings
-        return DuckDBEngine(memory_limit=settings.memory_limit or _memory_share(settings.workers), threads=settings.threads)
+        memory = settings.memory_limit or _memory_share(settings.workers)
+        return DuckDBEngine(memory_limit=memory, disk_limit=settings.disk_limit, threads=settings.threads)
 
     def _cluster(self, name: EngineName | None) -> Cluster | None:
         engine = self.engines.get(name)

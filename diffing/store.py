@@ -32,6 +32,7 @@ from diffing.errors import StoreError
 from diffing.plan import Plan
 from diffing.plan_json import from_plain, plan_from_json, plan_to_json, to_plain
 from diffing.result import ROWS_FILE, SUMMARY_FILE, Result, Summary
+from diffing.sizes import folder_size, in_words
 
 log = logging.getLogger(__name__)
 
@@ -61,25 +62,6 @@ def result_id(plan: Plan) -> str:
     """
     asked = json.dumps([plan.fingerprint, plan.old.name, plan.new.name])
     return hashlib.sha256(asked.encode()).hexdigest()[:32]
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes of all files in a folder; what vanishes meanwhile counts as nothing."""
-    total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(where, name)).st_size
-    return total
-
-
-def in_words(size: float) -> str:
-    """A size as people write it: 1.5 GB."""
-    units = ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size /= 1000
-        del units[0]
-    return f"{size:,.0f} {units[0]}" if units[0] == "bytes" or size >= 100 else f"{size:,.1f} {units[0]}"
 
 
 @contextmanager

@@ -26,8 +26,9 @@ from types import TracebackType
 from diffing.dialects import DialectChoice
 from diffing.errors import DiffError, SourceError, StoreError
 from diffing.plan_json import from_plain, to_plain
+from diffing.sizes import folder_size, in_words
 from diffing.sources import Source, open_source
-from diffing.store import PART, Locks, folder_size, in_words
+from diffing.store import PART, Locks
 
 log = logging.getLogger(__name__)
 

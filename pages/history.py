@@ -11,7 +11,7 @@ import streamlit as st
 from diffing.errors import DiffError
 from diffing.jobs import Job, JobState
 from diffing.services import services
-from diffing.store import in_words
+from diffing.sizes import in_words
 from diffing.uploads import OWNER_COOKIE
 from pages.components import progress
 from pages.components.fates import marked, number, plain, said, style

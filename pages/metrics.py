@@ -10,7 +10,8 @@ from diffing.errors import DiffError
 from diffing.jobs import Job, JobState, demo_folder
 from diffing.metrics import Metric
 from diffing.services import services
-from diffing.store import ResultGone, in_words
+from diffing.sizes import in_words
+from diffing.store import ResultGone
 from pages.components import files, progress
 from pages.components.fates import number, plain
 from pages.components.files_finding import shown_error

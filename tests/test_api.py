@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import io
 import json
@@ -23,11 +24,12 @@ from diffing import errors, excel, jobs, services, store, uploads
 from diffing.api import FIELDS, STATUS, routes, status_of
 from diffing.asgi import page_policy
 from diffing.engines import Watch
+from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import DiffError
 from diffing.jobs import JobState
 from diffing.plan import Plan
 from diffing.result import Result
-from diffing.services import Settings, SettingsError
+from diffing.services import Services, Settings, SettingsError
 from diffing.uploads import POINTER, UploadGone
 from diffing.views import Filter
 from tests.site import DIFFED, NEW, OLD, PAGE, REGISTRY, Gated, Pages, Site, client, done, filled, folder, seen, send, site  # noqa: F401
@@ -748,9 +750,11 @@ def test_an_upload_under_a_strange_id_is_refused(site: Site, file_id: str) -> No
 
 
 def test_settings_come_from_the_environment(tmp_path: Path) -> None:
-    said = {"HOME": str(tmp_path), "WORKERS": "3", "MEMORY_LIMIT": "2GiB", "STORE_LIMIT": "1.5 GiB", "UPLOAD_HOURS": "0.5", "TOKEN": "abc"}
+    sizes = {"MEMORY_LIMIT": "2GiB", "DISK_LIMIT": "20 GB", "STORE_LIMIT": "1.5 GiB"}
+    said = {"HOME": str(tmp_path), "WORKERS": "3", "UPLOAD_HOURS": "0.5", "TOKEN": "abc", **sizes}
     settings = Settings.from_environment({f"DIFFING_{name}": value for name, value in said.items()})
     assert (settings.home, settings.workers, settings.memory_limit) == (tmp_path, 3, "2048MiB")
+    assert (settings.disk_limit, Settings().disk_limit) == (20 * 10**9, None)
     assert (settings.store_limit, settings.upload_hours, settings.token) == (3 * 2**29, 0.5, "abc")
     assert (settings.upload_limit, settings.store_days) == (4 * 10**9, 30)
     assert "abc" not in repr(settings)
@@ -766,6 +770,7 @@ def test_settings_come_from_the_environment(tmp_path: Path) -> None:
         ("STORE_DAYS", "nan"),
         ("UPLOAD_HOURS", "-1"),
         ("MEMORY_LIMIT", "80%"),
+        ("DISK_LIMIT", "0"),
         ("TOKEN", "two words"),
         ("HOSTS", "http://diff.example"),
     ],
@@ -774,6 +779,12 @@ def test_a_setting_that_makes_no_sense_is_told_by_its_name(name: str, value: str
     with pytest.raises(SettingsError, match=f"DIFFING_{name}") as caught:
         Settings.from_environment({f"DIFFING_{name}": value})
     assert "It must be" in caught.value.hint
+
+
+def test_comparisons_of_a_server_keep_to_its_disk_limit(tmp_path: Path) -> None:
+    with contextlib.closing(Services(Settings(home=tmp_path, disk_limit=5))) as found:
+        assert isinstance(found.engines.get(), DuckDBEngine)
+        assert found.engines.get().disk_limit == 5
 
 
 def test_jobs_end_as_interrupted_when_the_server_stops(folder: Path) -> None:

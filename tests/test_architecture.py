@@ -27,7 +27,7 @@ FLOORS = [
     ["plan"],
     ["sources"],
     ["dialects", "records"],
-    ["lines", "naming", "grammar", "digits", "locked", "aside"],
+    ["lines", "naming", "grammar", "digits", "sizes", "locked", "aside"],
     ["errors"],
 ]
 """From the top down: a module imports from lower floors, or from its own."""

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from diffing.errors import DiffError, SourceError
+from diffing.sizes import folder_size
 from diffing.sources import open_source
-from diffing.store import folder_size
 from diffing.uploads import NoRoom, Upload, Uploads, UploadTooLarge
 from tests.site import Site, folder  # noqa: F401
 

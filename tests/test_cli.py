@@ -359,8 +359,8 @@ def test_totals_are_added_up_over_all_rows(cli):
     assert "v: 6 → 7" in cli.run("o.csv", "n.csv", "--key", "id", "--totals").out
 
 
-def test_memory_and_threads_may_be_limited(cli):
-    assert cli.run("o.csv", "n.csv", "--key", "id", "--memory-limit", "500MB", "--threads", "1").code == 1
+def test_memory_disk_and_threads_may_be_limited(cli):
+    assert cli.run("o.csv", "n.csv", "--key", "id", "--memory-limit", "500MB", "--disk-limit", "1.5 GiB", "--threads", "1").code == 1
 
 
 @pytest.mark.parametrize(
@@ -381,8 +381,10 @@ def test_memory_and_threads_may_be_limited(cli):
         (("--ignore-case=w",), "There is no column “w”"),
         (("--ignore-case=",), "no column is named"),
         (("--ignore", "w"), "There is no column “w”"),
-        (("--memory-limit", "much"), "no amount of memory"),
-        (("--memory-limit", "0GB"), "no amount of memory"),
+        (("--memory-limit", "much"), "“much” is no amount such as 1GB"),
+        (("--memory-limit", "0GB"), "“0GB” is no amount"),
+        (("--disk-limit", "-1GB"), "expected one argument"),
+        (("--disk-limit", "1 pound"), "“1 pound” is no amount"),
         (("--memory-limit", "1MB"), "needs more memory"),
         (("--threads", "0"), "from 1 to 256"),
         (("--threads", "99999999999"), "from 1 to 256"),

@@ -123,7 +123,7 @@ def write(folder: Path, name: str, data: bytes) -> str:
         (["old.csv", "new.csv", "--key", "id", "--tolerance", "amount"], "COLUMN=VALUE"),
         (["old.csv", "new.csv", "--key", "id", "--encoding", "klingon"], "no encoding"),
         (["old.csv", "new.csv", "--key", "id", "--delimiter", "ab"], "one character"),
-        (["old.csv", "new.csv", "--key", "id", "--memory-limit", "lots"], "no amount of memory"),
+        (["old.csv", "new.csv", "--key", "id", "--memory-limit", "lots"], "no amount such as"),
         (["old.csv", "new.csv", "--key", "id", "-o", "no/such/folder/x.csv"], "no folder"),
         (["old.csv"], "required"),
         (["metric", "nothing"], "registry"),

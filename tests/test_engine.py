@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from diffing.demo import write_demo
-from diffing.engines import Wanted, Watch, duckdb, matching
+from diffing.engines import Wanted, Watch, bounds, duckdb, matching
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import Cancelled, EngineError, PlanError, SourceError
 from diffing.export import differing_rows, write_csv
@@ -332,6 +333,24 @@ def test_a_file_that_changes_before_the_end_stops_the_comparison(tmp_path, engin
 def test_too_little_memory_is_said_plainly(tmp_path):
     with pytest.raises(EngineError, match="memory"):
         DuckDBEngine(memory_limit="1MB").run(small_plan(tmp_path, 50_000), tmp_path)
+
+
+def test_no_more_is_put_aside_on_disk_than_is_allowed(tmp_path):
+    def wait(stage: str, share: float | None) -> None:
+        if stage == "matching rows":
+            time.sleep(0.3)
+
+    plan = small_plan(tmp_path, 20_000)
+    with pytest.raises(EngineError, match=r"more aside on disk than it may \(100 kB\)"):
+        DuckDBEngine(disk_limit=100_000).run(plan, tmp_path, Watch(report=wait))
+    assert not (tmp_path / "work").exists()
+    assert DuckDBEngine(disk_limit=100_000_000).run(plan, tmp_path, Watch(report=wait)).summary.changed == 20_000
+
+
+def test_what_does_not_fit_in_memory_keeps_to_the_disk_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(bounds, "folder_size", lambda folder: 0)
+    with pytest.raises(EngineError, match=r"more aside on disk than it may \(1.0 MB\)"):
+        DuckDBEngine(memory_limit="60MB", disk_limit=1_000_000, threads=1).run(small_plan(tmp_path, 300_000), tmp_path)
 
 
 def test_the_same_question_has_the_same_fingerprint_and_another_another(tmp_path):

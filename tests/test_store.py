@@ -15,8 +15,9 @@ from diffing.errors import EngineError, StoreError
 from diffing.plan import Choices, Plan, Tolerance, make_plan
 from diffing.plan_json import from_plain, plan_from_json, plan_to_json, to_plain
 from diffing.result import Result
+from diffing.sizes import in_words
 from diffing.sources import open_source
-from diffing.store import ResultGone, Store, claimed, in_words, result_id
+from diffing.store import ResultGone, Store, claimed, result_id
 
 ENGINE = DuckDBEngine(threads=1, memory_limit="500MB")
 DAY = 86_400

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import shutil
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -18,6 +15,7 @@ import duckdb
 
 from diffing.digits import Digits
 from diffing.engines import ALL_ROWS, Wanted, Watch
+from diffing.engines.bounds import Bounded, emptied, interruptible, memory, too_much
 from diffing.engines.counting import summarize, summarize_nothing
 from diffing.engines.hashes import SummedHashes
 from diffing.engines.leftovers import find_leftovers, hashes_for
@@ -94,21 +92,22 @@ class DuckDBEngine:
     """Runs plans on DuckDB inside this process.
 
     `memory_limit` is written as DuckDB does (`1GB`); None: 60% of the machine's memory. `threads`
-    None: all cores. What does not fit in memory goes to a folder beside the result.
+    None: all cores. What does not fit in memory, and what is noted of both files, goes to a folder
+    beside the result: `disk_limit` bytes at most; None: what is free.
     """
 
     name = "duckdb"
 
-    def __init__(self, *, memory_limit: str | None = None, threads: int | None = None, disk_limit: str | None = None) -> None:
-        self.memory_limit = memory_limit or f"{_memory() * 6 // 10 >> 20}MiB"
+    def __init__(self, *, memory_limit: str | None = None, threads: int | None = None, disk_limit: int | None = None) -> None:
+        self.memory_limit = memory_limit or f"{memory() * 6 // 10 >> 20}MiB"
         self.threads = threads
         self.disk_limit = disk_limit
 
     def run(self, plan: Plan, folder: Path, watch: Watch | None = None, wanted: Wanted = ALL_ROWS) -> Result:
-        watch = watch or Watch()
+        watch = self._bounded(watch)
         clock = Clock(watch)
         work = folder / "work"
-        with _in_words(plan), _emptied(work), part_of(wanted.csv) if wanted.csv else nullcontext() as csv:
+        with _in_words(plan, self.disk_limit), emptied(work), part_of(wanted.csv) if wanted.csv else nullcontext() as csv:
             with self._connected(folder, work, plan, watch, csv) as con:
                 sides = _checked(plan, work, clock, hashes_for(plan, work))
                 run = Run(plan, con, sides, work, clock, Sql(plan, DUCKDB))
@@ -119,11 +118,11 @@ class DuckDBEngine:
         return result
 
     def add_totals(self, result: Result, watch: Watch | None = None) -> Result:
-        watch = watch or Watch()
+        watch = self._bounded(watch)
         clock = Clock(watch)
         work = result.folder / "work-totals"
         plan = result.plan
-        with _in_words(plan), _emptied(work):
+        with _in_words(plan, self.disk_limit), emptied(work):
             refuse_changed(plan)
             with self._connected(result.folder, work, plan, watch) as con:
                 sides = _checked(plan, work, clock, {})
@@ -133,9 +132,13 @@ class DuckDBEngine:
             refuse_changed(plan)
         return write_totals(result, summary, clock)
 
+    def _bounded(self, watch: Watch | None) -> Bounded:
+        asked = watch or Watch()
+        return Bounded(lambda stage, share: asked.report(stage, share), asked.cancelled, self.disk_limit)
+
     @contextmanager
     def _connected(
-        self, folder: Path, work: Path, plan: Plan, watch: Watch, csv: Path | None = None
+        self, folder: Path, work: Path, plan: Plan, watch: Bounded, csv: Path | None = None
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         config: dict[str, Any] = {
             "memory_limit": self.memory_limit,
@@ -144,60 +147,24 @@ class DuckDBEngine:
         }
         if self.threads:
             config["threads"] = self.threads
-        if self.disk_limit:
-            config["max_temp_directory_size"] = self.disk_limit
         settings = ["enable_progress_bar = true", "enable_progress_bar_print = false", "progress_bar_time = 0", "TimeZone = 'UTC'"]
+        if self.disk_limit:
+            settings.append(f"max_temp_directory_size = '{self.disk_limit}B'")  # among the config it would have no effect
         if len(plan.pairs) > WIDE:
             settings.append("disabled_optimizers = 'common_subexpressions,statistics_propagation'")
         files = [plan.old.path, plan.new.path, plan.old.data, plan.new.data, *([csv] if csv else [])]
-        with connected(folders=[folder, work], files=files, settings=settings, **config) as con, _interruptible(con, watch):
+        with connected(folders=[folder, work], files=files, settings=settings, **config) as con, interruptible(con, watch, work):
             yield con
 
 
-def _memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 @contextmanager
-def _emptied(work: Path) -> Iterator[None]:
-    work.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def _interruptible(con: duckdb.DuckDBPyConnection, watch: Watch) -> Iterator[None]:
-    """Interrupts the running statement within a tenth of a second of a request to cancel."""
-    done = threading.Event()
-
-    def wait() -> None:
-        while not done.wait(0.1):
-            if watch.cancelled.is_set():
-                con.interrupt()
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    try:
-        yield
-    except duckdb.InterruptException:
-        watch.check()
-        raise
-    finally:
-        done.set()
-        thread.join()
-
-
-@contextmanager
-def _in_words(plan: Plan) -> Iterator[None]:
+def _in_words(plan: Plan, disk_limit: int | None) -> Iterator[None]:
     """Turns what DuckDB and the system say into words a person can act on."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
         if "max_temp_directory_size" in str(error):
-            raise EngineError("The disk space for this comparison is used up.", "Free some, or raise the disk limit.") from error
+            raise too_much(disk_limit) from error
         raise EngineError(
             "The comparison needs more memory than it may use.", "Raise --memory-limit, or give a key with fewer repeats."
         ) from error

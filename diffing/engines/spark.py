@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from diffing.dialects import DialectChoice
 from diffing.engines import ALL_ROWS, Wanted, Watch, spark_sources
 from diffing.engines.advice import why_so_few
+from diffing.engines.bounds import emptied
 from diffing.engines.counting import summary_of
 from diffing.engines.run import SIDES, Clock, Side, of_both, reading_progress, refuse_bad_lines, refuse_changed, write_summary, write_totals
 from diffing.engines.spark_reading import Lines, one_line_each, read_lines, read_parquet
@@ -138,14 +138,12 @@ class SparkEngine:
 @contextmanager
 def _emptied(work: Path) -> Iterator[Path]:
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        yield work
+        with emptied(work):
+            yield work
     except OSError as error:
         raise EngineError(
             f"A file could not be written or read: {error.strerror or error}.", "Check the free disk space and the rights to the folder."
         ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _sized(plan: Plan) -> dict[str, str]:

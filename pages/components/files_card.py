@@ -12,8 +12,8 @@ import streamlit as st
 from diffing.dialects import NO_DELIMITER, WORDS, DialectChoice
 from diffing.errors import DiffError
 from diffing.inspect import Look, first_rows
+from diffing.sizes import in_words
 from diffing.sources import Format, Source
-from diffing.store import in_words
 from pages.components.fates import number, plain, said
 from pages.components.files_draft import change, draft, entered, synced
 from pages.components.files_finding import Waiting, inspector, known, shown_error

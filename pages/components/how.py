@@ -11,8 +11,8 @@ from diffing.grammar import ColumnType
 from diffing.jobs import Job
 from diffing.plan import ColumnPair
 from diffing.result import ColumnSummary, Result, SideSummary, Summary
+from diffing.sizes import in_words
 from diffing.sources import Source
-from diffing.store import in_words
 from pages.components import progress
 from pages.components.fates import marked, named, with_names
 

@@ -26,8 +26,9 @@ from benchmarks.app import Session, opened, query
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.plan import Choices, make_plan
 from diffing.result import Result
+from diffing.sizes import folder_size
 from diffing.sources import open_source
-from diffing.store import Store, folder_size
+from diffing.store import Store
 from diffing.views import By, Filter, Order
 from tests.browsing import Server
 from tests.drills._serving import Found, Used, answer, digest, ended, form, orphans, registry, run, serving, settled, start, table

@@ -16,11 +16,11 @@ import duckdb
 from diffing import grammar
 from diffing.errors import EngineError, StoreError
 from diffing.grammar import ColumnType
-from diffing.locked import connected
+from diffing.locked import FOR_MANY_COLUMNS, connected
 from diffing.naming import unique_names
 from diffing.plan import Plan
 from diffing.result import Result
-from diffing.sql import old_cell
+from diffing.sql import is_wide, old_cell
 
 
 def output_columns(plan: Plan) -> dict[str, str]:
@@ -59,7 +59,13 @@ def write_csv(result: Result, path: Path, *, for_spreadsheets: bool = False) -> 
 
 
 def fill_csv(
-    plan: Plan, file: Path, rows: str | None, bind: Callable[[str], str], execute: Callable[[str], object], *, for_spreadsheets: bool
+    plan: Plan,
+    file: Path,
+    rows: str | None,
+    bind: Callable[[str], str],
+    execute: Callable[[str], duckdb.DuckDBPyConnection],
+    *,
+    for_spreadsheets: bool,
 ) -> None:
     """Write the diffed CSV; `rows` is SQL for the rows of a result, None if there are none, `bind` gives a parameter for a value."""
     columns = output_columns(plan)
@@ -67,11 +73,22 @@ def fill_csv(
     if rows is None:
         file.write_bytes(header.encode())
         return
+    if for_spreadsheets and len(columns) > MANY:
+        _write_defused(file, header, execute(f"SELECT {', '.join(columns.values())} FROM {rows}"))
+        return
     items = [_defused_sql(each) if for_spreadsheets else each for each in columns.values()]
     named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(items))
     around = f"PREFIX {bind(header)}, SUFFIX {bind(chr(10))}"  # lines are ended but for the last
     spelling = f"HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', {around}"
     execute(f"COPY (SELECT {named} FROM {rows}) TO {bind(str(file))} (FORMAT csv, {spelling}, USE_TMP_FILE false)")
+
+
+def _write_defused(file: Path, header: str, found: duckdb.DuckDBPyConnection) -> None:
+    """The same for spreadsheets, row by row."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        out.write(header)
+        while batch := found.fetchmany(100):
+            out.writelines(",".join("" if cell is None else _spelled(_defused_cell(cell)) for cell in row) + "\n" for row in batch)
 
 
 def _spelled(cell: str) -> str:
@@ -86,12 +103,22 @@ INNER = f"([;\\t\\r\\n]+)([\"' ]*[{FORMULA}])"
 """Where it begins: with the cell, or after a sign that separates cells where lists are written with semicolons."""
 
 
-def _defused(cell: str) -> str:
-    return re.sub(FIRST, r"'\1", re.sub(INNER, r"\1'\2", cell))
+RISKY, NUMBER = re.compile(f"[\t\r\n{FORMULA}]"), re.compile(grammar.NUMBER)
+MANY = 1000
+"""With more columns than this a spreadsheet's cells are defused here: a statement would take time with their square."""
+
+
+def _defused(text: str) -> str:
+    return re.sub(FIRST, r"'\1", re.sub(INNER, r"\1'\2", text))
+
+
+def _defused_cell(cell: str) -> str:
+    """Numbers stay as they are."""
+    return cell if not RISKY.search(cell) or NUMBER.fullmatch(cell) else _defused(cell)
 
 
 def _defused_sql(cell: str) -> str:
-    """The same in SQL; numbers stay as they are."""
+    """The same in SQL."""
     first, inner = (pattern.replace("'", "''") for pattern in (FIRST, INNER))
     risky = f"regexp_matches({cell}, '[\\t\\r\\n{FORMULA}]') AND NOT regexp_full_match({cell}, '{grammar.NUMBER}')"
     defused = f"regexp_replace(regexp_replace({cell}, '{inner}', '\\1''\\2', 'g'), '{first}', '''\\1')"
@@ -108,9 +135,7 @@ def write_parquet(result: Result, path: Path, *, only: Sequence[int] | None = No
         named = ", ".join(f"{item} AS x{i}" for i, item in enumerate(columns.values()))
         rows = con.sql(f"SELECT {named} FROM read_parquet($rows)", params={"rows": result.rows_pattern})
         reader: Any = rows.to_arrow_reader(50_000)
-        schema = reader.schema
-        for i, name in enumerate(columns):
-            schema = schema.set(i, schema.field(i).with_name(name))
+        schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, columns, strict=True)])
         with pq.ParquetWriter(part, schema) as writer:
             first = 0
             for batch in reader:
@@ -153,7 +178,8 @@ def coded_rows(result: Result, most: int | None = None) -> Iterator[tuple[str, d
 def _rows(result: Result, *files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that reads rows in their order, and may write these files."""
     try:
-        with connected(folders=[result.folder], files=files, preserve_insertion_order=True) as con:
+        settings = [FOR_MANY_COLUMNS] if is_wide(result.plan) else []
+        with connected(folders=[result.folder], files=files, settings=settings, preserve_insertion_order=True) as con:
             yield con
     except duckdb.Error as error:
         text = str(error)

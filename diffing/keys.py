@@ -420,7 +420,9 @@ class _Walk:
         self.table, self.sides = table, (old, new)
         self.rows = [max(map(len, side.values()), default=0) for side in self.sides]
         self.found: dict[Columns, float] = {}
-        self.full: list[set[int]] = []
+        self.full: set[int] = set()
+        """Columns that are a key each."""
+        self.full_sets: list[set[int]] = []
         self.most_cost = float("inf")
         self.seen: set[Columns] = set()
 
@@ -457,14 +459,18 @@ class _Walk:
         return groups
 
     def _worth(self, columns: Columns) -> bool:
-        return self.table.cost(columns) <= self.most_cost and not any(each.issubset(columns) for each in self.full)
+        known = not self.full.isdisjoint(columns) or any(each.issubset(columns) for each in self.full_sets)
+        return not known and self.table.cost(columns) <= self.most_cost
 
     def _take(self, columns: Columns, confused: float) -> bool:
         """Whether the set is a key as far as the sample shows."""
         if confused <= NEARLY and any(self.rows):
             self.found[columns] = confused
         if confused <= FULL:
-            self.full.append(set(columns))
+            if len(columns) == 1:
+                self.full.update(columns)
+            else:
+                self.full_sets.append(set(columns))
             margin = MARGIN + ROW_NUMBER * self.table.counts(columns)
             self.most_cost = min(self.most_cost, self.table.cost(columns) + margin)
         return confused <= FULL

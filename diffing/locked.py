@@ -18,6 +18,10 @@ CLOSED: dict[str, Any] = {
 """No extensions, and no folder for what does not fit in memory unless one is given."""
 
 
+FOR_MANY_COLUMNS = "disabled_optimizers = 'common_subexpressions,statistics_propagation'"
+"""A setting for statements that name hundreds of columns: what these optimizers do takes the square of the columns."""
+
+
 def connected(
     *, folders: Iterable[Path] = (), files: Iterable[Path] = (), settings: Iterable[str] = (), **config: Any
 ) -> duckdb.DuckDBPyConnection:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from diffing import export
 from diffing.dialects import DialectChoice
 from diffing.excel import MOST_LETTERS, write_xlsx
 from diffing.export import write_csv
@@ -111,6 +112,14 @@ def test_no_cell_runs_either_where_lines_are_cut_at_other_signs(tmp_path: Path, 
         ]
 
     assert ran("plain.csv") and ran("safe.csv") == []
+
+
+def test_cells_of_very_many_columns_are_made_safe_in_the_same_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = compared(tmp_path, [*FORMULAS, *SPLIT, *HARMLESS, "#1", "a,b", 'say "hi"', " ü ", "-1.5e3", "=a\r\n,b"])
+    write_csv(result, tmp_path / "few.csv", for_spreadsheets=True)
+    monkeypatch.setattr(export, "MANY", 0)
+    write_csv(result, tmp_path / "many.csv", for_spreadsheets=True)
+    assert (tmp_path / "many.csv").read_bytes() == (tmp_path / "few.csv").read_bytes()
 
 
 def test_what_does_not_run_stays_as_it_is(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from diffing.demo import write_demo
-from diffing.engines import Wanted, Watch, bounds, duckdb, matching
+from diffing.engines import Wanted, Watch, bounds, duckdb, matching, totals
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import Cancelled, EngineError, PlanError, SourceError
 from diffing.export import differing_rows, write_csv
+from diffing.grammar import ColumnType
 from diffing.metrics import load_metrics
 from diffing.plan import Choices, Tolerance, make_plan
 from diffing.preparing import prepare
@@ -263,6 +264,25 @@ def test_the_diffed_csv_is_written_at_once_where_no_rows_are_kept(tmp_path, engi
     result = engine.run(plan, tmp_path, wanted=Wanted(0, tmp_path / "at_once.csv", for_spreadsheets))
     assert (tmp_path / "at_once.csv").read_bytes() == (tmp_path / "diff.csv").read_bytes()
     assert result.summary.changed == 1000
+
+
+def test_totals_of_many_columns_are_those_of_few(tmp_path, monkeypatch):
+    cells = "1,0.1,1e400,-7,,x\n2,0.2,5,12345678901234567890123,3,4\n3,,-1,0,0.30,1e-3\n"
+    header = "k,a,b,c,d,e\n"
+    (tmp_path / "old.csv").write_text(header + cells)
+    (tmp_path / "new.csv").write_text(header + cells.replace("0.2", "0.25") + "4,1,1,1,1,1\n")
+    old, new = (open_source(tmp_path / f"{name}.csv", workdir=tmp_path) for name in ("old", "new"))
+    numbers = dict.fromkeys("abcde", ColumnType.NUMBER)
+    for choices in (Choices(key=("k",), types=numbers), Choices(key=("k",), types=numbers, nulls=("0",), column_nulls={"a": ("1",)})):
+        plan = make_plan(old, new, choices)
+        few = ENGINE.add_totals(ENGINE.run(plan, tmp_path)).summary
+        assert {column.name for column in few.columns if column.old_total} == set("abcde")
+        for at_once in (4000, 2):
+            with monkeypatch.context() as patch:
+                patch.setattr("diffing.sql.WIDE", 0)
+                patch.setattr(totals, "AT_ONCE", at_once)
+                many = ENGINE.add_totals(ENGINE.run(plan, tmp_path)).summary
+            assert many.columns == few.columns
 
 
 def test_the_rows_that_are_kept_are_the_first_ones(tmp_path):

@@ -18,8 +18,8 @@ from diffing.plan import ColumnPair, Plan
 from diffing.result import RULE_WORDS, Cell, Change, ColumnSummary, SideSummary, Summary
 from diffing.sql import Sql, is_same_text, is_wide
 
-AT_ONCE = 500
-"""So many columns are added up by one statement; the time of more grows with their square."""
+AT_ONCE, VECTOR = 1 << 20, 2048
+"""About so many cells of each kind are side by side in memory while columns are added up, and so many rows at most."""
 
 Values = dict[int, tuple[str | None, int]]
 """Position of each number or date column to the sum of its changes, and how many differing cells don't read."""
@@ -38,6 +38,11 @@ class Tally:
         """Nothing counted yet."""
         return cls(Counter(), [Counter() for _ in sql.plan.columns], [Counter() for _ in sql.matched])
 
+    @property
+    def differing(self) -> int:
+        """Rows that are not the same in both files."""
+        return self.fates.total() - self.fates[Change.UNCHANGED]
+
 
 def summarize(run: Run, matching: Matching, compared: str) -> Summary:
     """The summary; `compared` is SQL for all rows that were compared.
@@ -47,7 +52,8 @@ def summarize(run: Run, matching: Matching, compared: str) -> Summary:
     """
     differing = f"(FROM {compared} WHERE change <> '{Change.UNCHANGED}')"
     why = partial(why_so_few, run.sql, partial(share_that_would_match, run, differing))
-    return summary_of(run.plan, run.sides, matching, _tally(run, compared), lambda: _values(run, differing), why)
+    tally = _tally(run, compared)
+    return summary_of(run.plan, run.sides, matching, tally, partial(_values, run, differing, tally.differing), why)
 
 
 def summarize_nothing(run: Run, matching: Matching) -> Summary:
@@ -120,12 +126,13 @@ def _columns(plan: Plan, tally: Tally, matched: int, values: Values) -> Iterator
         yield ColumnSummary(pair.name, pair.type, changed, share, same, total, unreadable)
 
 
-def _values(run: Run, rows: str) -> Values:
-    values = _sums_of_decimals(run, rows)
+def _values(run: Run, rows: str, count: int) -> Values:
+    """`rows` is SQL for so many rows. Each statement knows all columns of these, so the fewer there are the better."""
+    values, most = _sums_of_decimals(run, rows), max(AT_ONCE // max(min(count, VECTOR), 1), 1)
     for pair, every in run.sql.rule_groups():
         wanted = [i for i in every if i not in values and pair.type is not ColumnType.TEXT]
-        for first in range(0, len(wanted), AT_ONCE):
-            for i, *sums, unreadable in run.execute(_value_query(run, pair, wanted[first : first + AT_ONCE], rows)).fetchall():
+        for first in range(0, len(wanted), most):
+            for i, *sums, unreadable in run.execute(_value_query(run, pair, wanted[first : first + most], rows)).fetchall():
                 values[i] = (exact_sum(*sums) if sums else None, int(unreadable or 0))
     return values
 

@@ -25,7 +25,7 @@ from diffing.engines.stretches import find_common, together
 from diffing.engines.totals import totals, whole_keys, with_totals
 from diffing.errors import EngineError
 from diffing.export import fill_csv, part_of
-from diffing.locked import connected
+from diffing.locked import FOR_MANY_COLUMNS, connected
 from diffing.plan import ColumnPair, Plan
 from diffing.records import check_records
 from diffing.result import ROWS_FILE, Result, Summary
@@ -151,7 +151,7 @@ class DuckDBEngine:
         if self.disk_limit:
             settings.append(f"max_temp_directory_size = '{self.disk_limit}B'")  # among the config it would have no effect
         if len(plan.pairs) > WIDE:
-            settings.append("disabled_optimizers = 'common_subexpressions,statistics_propagation'")
+            settings.append(FOR_MANY_COLUMNS)
         files = [plan.old.path, plan.new.path, plan.old.data, plan.new.data, *([csv] if csv else [])]
         with connected(folders=[folder, work], files=files, settings=settings, **config) as con, interruptible(con, watch, work):
             yield con
@@ -241,7 +241,8 @@ def _nothing_left(run: Run, write: Callable[[str, Summary], None]) -> Summary:
 
 def _write(run: Run, file: Path, wanted: Wanted, csv: Path | None, rows: str, summary: Summary) -> None:
     """Write rows in their order: as Parquet those that are wanted, as CSV all."""
-    _write_parquet(run, rows if wanted.most is None else f"{rows} LIMIT {int(wanted.most)}", file)
+    if wanted.most != 0:
+        _write_parquet(run, rows if wanted.most is None else f"{rows} LIMIT {int(wanted.most)}", file)
     if csv:
         differing = f"({rows})" if summary.differing_rows else None
         fill_csv(run.plan, csv, differing, run.sql.bind, run.execute, for_spreadsheets=wanted.for_spreadsheets)

@@ -13,7 +13,10 @@ from diffing.engines.run import SIDES, Run
 from diffing.engines.sums import PARTS, exact_item, exact_sum, sum_items
 from diffing.grammar import ColumnType
 from diffing.result import Summary
-from diffing.sql import Sql
+from diffing.sql import Sql, is_wide
+
+AT_ONCE = 4000
+"""So many columns are added up by one statement: the cells of 2,048 rows of them are in memory at the same time."""
 
 
 def with_totals(summary: Summary, totals: Callable[[str], dict[int, str]], keys: Callable[[str], KeyCounts]) -> Summary:
@@ -51,7 +54,25 @@ def number_totals(
 
 def totals(run: Run, side: str) -> dict[int, str]:
     """The same of a file, by DuckDB."""
+    if is_wide(run.plan):
+        return _totals_of_many(run, side)
     return number_totals(run.sql, partial(sum_items, run.sql), cells(run, side), run.row)
+
+
+def _totals_of_many(run: Run, side: str) -> dict[int, str]:
+    """The same where there are many columns: their cells one below the other, for the time of expressions grows with their square."""
+    first, found = len(run.plan.key), dict[int, str]()
+    exact = exact_item(run.sql, "x")
+    for pair, at in run.sql.rule_groups():
+        for begin in range(0, len(at) if pair.type is ColumnType.NUMBER else 0, AT_ONCE):
+            some = at[begin : begin + AT_ONCE]
+            found |= dict.fromkeys(some, exact_sum(None, None, None, None))
+            below = f"unnest([{', '.join(map(str, some))}]) AS i, unnest([{', '.join(f'p{first + i}' for i in some)}]) AS p"
+            numbers = f"SELECT i, {run.sql.normal('p', pair)} AS x FROM (SELECT {below} FROM ({cells(run, side)}))"
+            sums = ", ".join(sum_items(run.sql, "x", "d"))
+            for i, *parts in run.execute(f"SELECT i, {sums} FROM (SELECT *, {exact} AS d FROM ({numbers})) GROUP BY i").fetchall():
+                found[i] = exact_sum(*parts)
+    return found
 
 
 def whole_keys(run: Run, side: str) -> KeyCounts:

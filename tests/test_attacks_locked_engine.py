@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from diffing import export, keys, views
-from diffing.engines import Watch
+from diffing.engines.bounds import Bounded
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.plan import Choices, Plan, make_plan
 from diffing.result import Result
@@ -47,7 +47,7 @@ def plan_of(folder: Path, choices: Choices) -> Plan:
 def of_engine(result: Result, opened: ExitStack) -> Any:
     work = result.folder / "work"
     work.mkdir()
-    return opened.enter_context(DuckDBEngine()._connected(result.folder, work, result.plan, Watch()))
+    return opened.enter_context(DuckDBEngine()._connected(result.folder, work, result.plan, Bounded()))
 
 
 def of_keys(result: Result, opened: ExitStack) -> Any:

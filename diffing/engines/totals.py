@@ -15,7 +15,7 @@ from diffing.grammar import ColumnType
 from diffing.result import Summary
 from diffing.sql import Sql, is_wide
 
-AT_ONCE = 4000
+AT_ONCE = 2000
 """So many columns are added up by one statement: the cells of 2,048 rows of them are in memory at the same time."""
 
 

@@ -114,8 +114,7 @@ def columns_chart(counts: Mapping[str, int], rows: int | None = None) -> Chart:
 
 def totals_chart(columns: Sequence[ColumnSummary]) -> Chart:
     """How the totals of the number columns moved; the sums of changes where totals are not known."""
-    numbers = sorted((each for each in columns if each.type is ColumnType.NUMBER), key=lambda each: -_weight(each))
-    shown = numbers[:MOST_TOTALS]
+    shown = most_moved(columns)
     percents = [_percent(each) or 0.0 for each in shown]
     bar = go.Bar(
         x=percents,
@@ -135,6 +134,18 @@ def totals_chart(columns: Sequence[ColumnSummary]) -> Chart:
     said = "; ".join(f"{_cut(each.name)}: {_move(each)}" for each in shown[:5])
     question = "How did the totals move?" if known else "What do the changes add up to?"
     return Chart(question, figure, f"{said}." if said else "There is no column of numbers.")
+
+
+def most_moved(columns: Sequence[ColumnSummary]) -> list[ColumnSummary]:
+    """The number columns for which there is room, farthest moved first; where not all fit, those that did not move are left out."""
+    numbers = sorted((each for each in columns if each.type is ColumnType.NUMBER), key=lambda each: -_weight(each))
+    moved = [each for each in numbers if has_moved(each)]
+    return (moved if moved and len(numbers) > MOST_TOTALS else numbers)[:MOST_TOTALS]
+
+
+def has_moved(column: ColumnSummary) -> bool:
+    """Whether the total of a number column is another, as far as it is known."""
+    return _weight(column) > 0
 
 
 def distribution_chart(distribution: Distribution) -> Chart:

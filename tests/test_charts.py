@@ -142,6 +142,15 @@ def test_a_total_that_came_from_nothing_is_shown_before_those_that_moved_a_littl
     assert [label.partition("<br>")[0] for label in labels(chart)] == ["new", "up", "still"]
 
 
+def test_where_totals_do_not_all_fit_those_that_moved_are_shown():
+    still, moved = [number_column(f"n{i}", "5", "5") for i in range(8)], [number_column("up", "10", "11"), number_column("down", "10", "5")]
+    assert [each.name for each in charts.most_moved([*still, *moved])] == ["down", "up"]
+    assert [each.name for each in charts.most_moved(still)] == [f"n{i}" for i in range(7)]
+    assert [each.name for each in charts.most_moved([*still[:2], *moved])] == ["down", "up", "n0", "n1"]
+    many = [number_column(f"m{i}", "100", str(101 + i)) for i in range(9)]
+    assert [each.name for each in charts.most_moved([*still, *many])] == [f"m{i}" for i in range(8, 1, -1)]
+
+
 def test_a_single_size_of_change_is_a_bar_among_others_that_are_empty():
     chart = charts.distribution_chart(Distribution("n", (Bin("1", "2", 5),), False, True, 0))
     low, high = chart.figure.layout.xaxis.range

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import streamlit as st
@@ -12,7 +12,7 @@ from diffing.charts import Chart
 from diffing.errors import DiffError
 from diffing.grammar import ColumnType
 from diffing.jobs import Job
-from diffing.result import Result
+from diffing.result import ColumnSummary, Result
 from diffing.services import services
 from diffing.views import Distribution, Facet, FacetKind, TimeCounts, ValueCounts, by_value, distribution, facets, over_time
 from pages.components import sight
@@ -164,11 +164,19 @@ def _moved(result: Result) -> None:
     chart = charts.totals_chart(numbers)
     if len(numbers) > 1:
         draw(result, chart, "totals")
-        if len(numbers) > charts.MOST_TOTALS:
-            st.caption(f"The {charts.MOST_TOTALS} that moved most; all are under “How this was compared”.")
+        shown = charts.most_moved(numbers)
+        if len(shown) < len(numbers):
+            st.caption(f"{_left_out(shown)}; all are under “How this was compared”.")
     else:
         said = chart.alt.rpartition(": ")[2].removesuffix(".")
         st.html(f'<p class="df-question">How did the total of {named(numbers[0].name)} move?</p><p class="df-big">{marked(said)}</p>')
+
+
+def _left_out(shown: Sequence[ColumnSummary]) -> str:
+    """Which of the number columns are not shown."""
+    if not charts.has_moved(shown[0]):
+        return "None moved"
+    return "The others did not move" if len(shown) < charts.MOST_TOTALS else f"The {len(shown)} that moved most"
 
 
 def _distributions(result: Result, numbers: list[str]) -> None:

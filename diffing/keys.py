@@ -182,6 +182,17 @@ def suggest_keys(
         return [_from_sample(table, sample, columns) for columns in guesses[:most]]
 
 
+def guess_keys(old: Source, new: Source, *, rename: Mapping[str, str] = {}, most: int = 3) -> list[KeySuggestion]:
+    """The same from samples alone, in a moment however large the files are. None of it is verified.
+
+    Raises:
+        PlanError: the files have no column in common, or a renamed column is none.
+        SourceError: a file can't be read.
+    """
+    table, sample = _sampled(make_plan(old, new, Choices(rename=rename)))
+    return [_from_sample(table, sample, columns) for columns in _sets(table, sample)[:most]]
+
+
 def judge_key(old: Source, new: Source, key: Sequence[str], *, workdir: Path, rename: Mapping[str, str] = {}) -> KeySuggestion:
     """What speaks for a key that a person chose, counted on the whole files if they can be read.
 
@@ -200,17 +211,6 @@ def judge_key(old: Source, new: Source, key: Sequence[str], *, workdir: Path, re
             return _whole_files(con, table, columns, workdir).suggestion(columns)
     except _unreadable():
         return _from_sample(table, sample, columns)
-
-
-def guess_keys(old: Source, new: Source, *, rename: Mapping[str, str] = {}, most: int = 3) -> list[KeySuggestion]:
-    """The same from samples alone, in a moment however large the files are. None of it is verified.
-
-    Raises:
-        PlanError: the files have no column in common, or a renamed column is none.
-        SourceError: a file can't be read.
-    """
-    table, sample = _sampled(make_plan(old, new, Choices(rename=rename)))
-    return [_from_sample(table, sample, columns) for columns in _sets(table, sample)[:most]]
 
 
 def _stage(watch: Watch, name: str) -> None:

@@ -46,11 +46,3 @@ def run_once(command: Sequence[str]) -> tuple[float, float]:
     if process.returncode not in (0, 1):
         raise SystemExit(f"failed: {' '.join(argv)}")
     return time.perf_counter() - started, usage.ru_maxrss / 1024
-
-
-def output(command: Sequence[str]) -> str:
-    """What a command of this Python says."""
-    done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, text=True)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"failed: {' '.join(command)}")
-    return done.stdout

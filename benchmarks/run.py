@@ -12,14 +12,14 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import tempfile
 import venv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.data import NEW, orders
-from benchmarks.measure import Measured, measure, output
+from benchmarks.measure import Measured, measure
+from benchmarks.scale import compared
 from diffing.demo import ensure_demo
 
 HERE = Path(__file__).parent
@@ -116,7 +116,7 @@ def steps(rows: int, runs: int) -> Iterator[tuple[str, Mapping[str, Measured]]]:
 
 
 def stages(rows: int, runs: int) -> Iterator[str]:
-    """What each stage takes, as lines of a table: medians, in seconds, by the comparison's own clock."""
+    """What each stage takes, as lines of a table: in seconds, of the median run, by the comparison's own clock."""
     found = {kind: _stages_of(rows, kind, runs) for kind in STAGED}
     yield f"| {rows:,} rows, by stage | {' | '.join(found)} |"
     yield "|---|" + "---:|" * len(found)
@@ -128,8 +128,7 @@ def _stages_of(rows: int, kind: str, runs: int) -> dict[str, float]:
     old, new = orders(rows, kind)
     with tempfile.TemporaryDirectory() as folder:
         out = ("-o", f"{folder}/diff.csv") if kind in WRITTEN else ()
-        all_runs = [json.loads(output(this_tool(old, new, "--key", "id", *out)))["stages"] for _ in range(runs)]
-    return {stage: statistics.median(each[stage] for each in all_runs) for stage in all_runs[0]}
+        return compared(old, new, "--key", "id", *out, runs=runs).summary["stages"]
 
 
 def machine() -> str:

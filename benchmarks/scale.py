@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -35,7 +36,7 @@ class Run:
     """The whole process."""
     megabytes: float
     """Peak resident memory."""
-    summary: Mapping[str, int]
+    summary: Mapping[str, Any]
 
 
 def compared(old: Path, new: Path, *options: str, runs: int = 1) -> Run:

@@ -103,7 +103,7 @@ INNER = f"([;\\t\\r\\n]+)([\"' ]*[{FORMULA}])"
 """Where it begins: with the cell, or after a sign that separates cells where lists are written with semicolons."""
 
 
-RISKY, NUMBER = re.compile(f"[\t\r\n{FORMULA}]"), re.compile(grammar.NUMBER)
+RISKY = f"[\\t\\r\\n{FORMULA}]"
 MANY = 1000
 """With more columns than this a spreadsheet's cells are defused here: a statement would take time with their square."""
 
@@ -114,13 +114,13 @@ def _defused(text: str) -> str:
 
 def _defused_cell(cell: str) -> str:
     """Numbers stay as they are."""
-    return cell if not RISKY.search(cell) or NUMBER.fullmatch(cell) else _defused(cell)
+    return cell if not re.search(RISKY, cell) or re.fullmatch(grammar.NUMBER, cell) else _defused(cell)
 
 
 def _defused_sql(cell: str) -> str:
     """The same in SQL."""
     first, inner = (pattern.replace("'", "''") for pattern in (FIRST, INNER))
-    risky = f"regexp_matches({cell}, '[\\t\\r\\n{FORMULA}]') AND NOT regexp_full_match({cell}, '{grammar.NUMBER}')"
+    risky = f"regexp_matches({cell}, '{RISKY}') AND NOT regexp_full_match({cell}, '{grammar.NUMBER}')"
     defused = f"regexp_replace(regexp_replace({cell}, '{inner}', '\\1''\\2', 'g'), '{first}', '''\\1')"
     return f"CASE WHEN {risky} THEN {defused} ELSE {cell} END"
 

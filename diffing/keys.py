@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -420,9 +420,7 @@ class _Walk:
         self.table, self.sides = table, (old, new)
         self.rows = [max(map(len, side.values()), default=0) for side in self.sides]
         self.found: dict[Columns, float] = {}
-        self.full: set[int] = set()
-        """Columns that are a key each."""
-        self.full_sets: list[set[int]] = []
+        self.full: set[Columns] = set()
         self.most_cost = float("inf")
         self.seen: set[Columns] = set()
 
@@ -459,18 +457,15 @@ class _Walk:
         return groups
 
     def _worth(self, columns: Columns) -> bool:
-        known = not self.full.isdisjoint(columns) or any(each.issubset(columns) for each in self.full_sets)
-        return not known and self.table.cost(columns) <= self.most_cost
+        parts = (part for size in range(1, len(columns) + 1) for part in combinations(columns, size))
+        return self.table.cost(columns) <= self.most_cost and self.full.isdisjoint(parts)
 
     def _take(self, columns: Columns, confused: float) -> bool:
         """Whether the set is a key as far as the sample shows."""
         if confused <= NEARLY and any(self.rows):
             self.found[columns] = confused
         if confused <= FULL:
-            if len(columns) == 1:
-                self.full.update(columns)
-            else:
-                self.full_sets.append(set(columns))
+            self.full.add(columns)
             margin = MARGIN + ROW_NUMBER * self.table.counts(columns)
             self.most_cost = min(self.most_cost, self.table.cost(columns) + margin)
         return confused <= FULL

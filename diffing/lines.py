@@ -78,9 +78,8 @@ def record_ends(block: bytes, quote: int | None) -> Positions:
     """Where each record of a block ends, after its line end; they are known to be regular and to end with LF or CR LF."""
     data = np.frombuffer(block, np.uint8)
     ends = _places(_bits(data == LF))
-    if quote is not None and bytes([quote]) in block:
-        ends = ends[~_at(_parity(_bits(data == quote)), ends)]
-    return ends + 1
+    inside = _inside(block, quote)
+    return (ends if inside is None else ends[~_at(inside, ends)]) + 1
 
 
 def cell_ends(block: bytes, ends: Positions, marks: Marks, columns: Sequence[int]) -> Positions:
@@ -104,18 +103,21 @@ def cell_ends(block: bytes, ends: Positions, marks: Marks, columns: Sequence[int
 def _all_cell_ends(block: bytes, marks: Marks) -> Positions:
     data = np.frombuffer(block, np.uint8)
     at = np.flatnonzero((data == marks.delimiter) | (data == LF))
-    if marks.quote is not None and bytes([marks.quote]) in block:
-        at = at[~_at(_parity(_bits(data == marks.quote)), at)]
-    return at.reshape(-1, marks.columns)
+    inside = _inside(block, marks.quote)
+    return (at if inside is None else at[~_at(inside, at)]).reshape(-1, marks.columns)
 
 
 def _cuts(block: bytes, marks: Marks) -> Bits:
     """The delimiters outside quotes."""
-    data = np.frombuffer(block, np.uint8)
-    cuts = _bits(data == marks.delimiter)
-    if marks.quote is not None and bytes([marks.quote]) in block:
-        cuts &= ~_parity(_bits(data == marks.quote))
-    return cuts
+    cuts, inside = _bits(np.frombuffer(block, np.uint8) == marks.delimiter), _inside(block, marks.quote)
+    return cuts if inside is None else cuts & ~inside
+
+
+def _inside(block: bytes, quote: int | None) -> Bits | None:
+    """The bytes inside quotes; None if there are no quotes."""
+    if quote is None or bytes([quote]) not in block:
+        return None
+    return _parity(_bits(np.frombuffer(block, np.uint8) == quote))
 
 
 def _bits(mask: npt.NDArray[np.bool_] | npt.NDArray[np.uint8]) -> Bits:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from diffing import excel, export
+from diffing.engines.bounds import memory
 from diffing.engines.choosing import Engines, engine_name, spark_settings
 from diffing.engines.duckdb import DuckDBEngine
 from diffing.errors import DiffError, EngineError
@@ -234,8 +235,8 @@ class Services:
 
     def _embedded(self) -> DuckDBEngine:
         settings = self.settings
-        memory = settings.memory_limit or _memory_share(settings.workers)
-        return DuckDBEngine(memory_limit=memory, disk_limit=settings.disk_limit, threads=settings.threads)
+        share = settings.memory_limit or _memory_share(settings.workers)
+        return DuckDBEngine(memory_limit=share, disk_limit=settings.disk_limit, threads=settings.threads)
 
     def _cluster(self, name: EngineName | None) -> Cluster | None:
         engine = self.engines.get(name)
@@ -305,8 +306,7 @@ def _copy_records(whole: Path, path: Path, wanted: Iterable[int], *, quoted: boo
 
 def _memory_share(workers: int) -> str:
     """What each comparison may take when all of them, and the totals of one, run together."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return f"{int(machine * MEMORY_SHARE) // (workers + 1) >> 20}MiB"
+    return f"{int(memory() * MEMORY_SHARE) // (workers + 1) >> 20}MiB"
 
 
 _SHARED = vars(sys)

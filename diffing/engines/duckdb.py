@@ -134,7 +134,7 @@ class DuckDBEngine:
 
     def _bounded(self, watch: Watch | None) -> Bounded:
         asked = watch or Watch()
-        return Bounded(lambda stage, share: asked.report(stage, share), asked.cancelled, self.disk_limit)
+        return Bounded(asked.report, asked.cancelled, self.disk_limit)
 
     @contextmanager
     def _connected(

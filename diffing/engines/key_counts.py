@@ -59,14 +59,10 @@ class Keys:
     picked: Mapping[str, Records]
     """Files of all records of some keys, the same keys of both."""
 
-    @property
-    def rows(self) -> int:
-        """Of both files."""
-        return sum(each.rows for each in self.hashes.values())
-
     def counted(self, check: Callable[[], None] = lambda: None) -> Counted:
         """Sort them, and count. `check` is called now and then, and may raise to stop."""
-        bits = np.uint64(max((self.rows // AT_ONCE).bit_length(), 1))
+        rows = sum(each.rows for each in self.hashes.values())
+        bits = np.uint64(max((rows // AT_ONCE).bit_length(), 1))
 
         def portion(side: str, n: int) -> Hashed:
             return _some(self.hashes[side], n, bits)
